@@ -1,0 +1,1 @@
+"""The Envoy configuration of the edge and its renderer."""

@@ -1,0 +1,1 @@
+"""The recommendation service: catalogue, interactions, models, index, answers."""

@@ -1,0 +1,1 @@
+"""The user service: people and their preferences."""
