@@ -1,0 +1,1 @@
+"""MongoDB: the client, transactions, and the migration of collections."""

@@ -1,0 +1,80 @@
+"""The client every service uses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
+
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
+ResultT = TypeVar("ResultT")
+
+
+class NotAReplicaSetError(Exception):
+    """The server is a standalone one: it has no transactions and no change streams."""
+
+
+def connect(uri: str, app_name: str) -> Client:
+    """Makes a client; it connects when first used.
+
+    Every operation is bounded by 5 s unless a deadline says otherwise, and is acknowledged by a
+    majority. Call it after `setup_telemetry`: earlier clients are not traced.
+    """
+    return AsyncMongoClient(
+        uri,
+        appname=app_name,
+        w="majority",
+        timeoutMS=5000,
+        serverSelectionTimeoutMS=3000,
+        maxPoolSize=50,
+        tz_aware=True,
+        uuidRepresentation="standard",
+    )
+
+
+async def require_replica_set(client: Client) -> None:
+    """Checks that transactions are possible.
+
+    Raises:
+        NotAReplicaSetError: The server is neither a replica set member nor a mongos.
+        PyMongoError: The server does not answer.
+    """
+    hello: Mapping[str, Any] = await client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise NotAReplicaSetError(
+            "MongoDB must be a replica set (one member is enough: start mongod with --replSet and "
+            "run rs.initiate()), since state and events are written in one transaction"
+        )
+
+
+async def in_transaction(
+    client: Client, callback: Callable[[AsyncClientSession], Awaitable[ResultT]]
+) -> ResultT:
+    """Runs a callback in a transaction, again if it lost against another one.
+
+    Args:
+        client: The client of the event loop.
+        callback: Takes the session and must give it to every operation. It may run several times,
+            so it must do nothing but database operations.
+
+    Returns:
+        What the callback returned in the run that was committed.
+    """
+    async with client.start_session() as session:
+        return await session.with_transaction(
+            callback, write_concern=WriteConcern("majority"), max_commit_time_ms=5000
+        )
+
+
+async def ping(client: Client) -> bool:
+    """Tells whether the server answers."""
+    try:
+        await client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The transactional outbox: a change of state and its events are committed together, or neither."""

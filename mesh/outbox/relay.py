@@ -1,0 +1,121 @@
+"""Moves rows of the outbox to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from mesh.kafka.producer import EventPublisher
+from mesh.mongo.client import Document
+from mesh.outbox.lease import Lease
+from mesh.outbox.store import Outbox, to_outgoing
+from mesh.telemetry.context import TRACEPARENT
+from mesh.telemetry.messaging import end_send_span, start_send_span
+
+_log = structlog.get_logger(__name__)
+
+
+class OutboxRelay:
+    """Publishes pending rows in order per key and forgets each once the broker has acknowledged it.
+
+    A row whose acknowledgement is lost, or whose relay dies before forgetting it, is sent again:
+    at least once, with the same event id.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publisher: EventPublisher,
+        owner: str,
+        *,
+        batch: int = 200,
+        sweep_seconds: float = 0.5,
+    ) -> None:
+        """Takes the outbox, the way to the broker, and this replica's name.
+
+        Args:
+            outbox: What to publish from.
+            publisher: Where to.
+            owner: Names this replica among those that share the outbox.
+            batch: Rows read and sent at a time.
+            sweep_seconds: How often to look for rows nobody woke the relay for.
+        """
+        self._outbox = outbox
+        self._publisher = publisher
+        self._lease = Lease(outbox.database, "outbox-relay", owner)
+        self._batch = batch
+        self._sweep_seconds = sweep_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins to relay in the background."""
+        self._task = asyncio.create_task(self._run(), name="outbox-relay")
+
+    async def stop(self) -> None:
+        """Ends after the batch under way; rows that remain are sent after the next start."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        with contextlib.suppress(PyMongoError):
+            await self._lease.release()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            self._outbox.wake.clear()
+            try:
+                more = await self._lease.hold() and await asyncio.shield(
+                    asyncio.ensure_future(self._relay_batch())
+                )
+                failures = 0
+            except (PyMongoError, PublishFailedError, OSError) as error:
+                failures += 1
+                if failures == 1 or failures % 20 == 0:
+                    _log.warning("outbox waits", error=str(error), failures=failures)
+                more = False
+            if failures:
+                pause = min(2.0, 0.1 * 2 ** min(failures, 6))
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # jitter
+            elif not more:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._outbox.wake.wait(), self._sweep_seconds)
+
+    async def _relay_batch(self) -> bool:
+        rows = await self._outbox.pending(self._batch)
+        if not rows:
+            return False
+        results = await self._publish(rows)
+        sent = [row["_id"] for row, error in zip(rows, results, strict=True) if error is None]
+        if sent:
+            await self._outbox.remove(sent)
+        failed = [error for error in results if error is not None]
+        if failed:
+            raise PublishFailedError(f"{len(failed)} of {len(rows)} rows not sent: {failed[0]!r}")
+        return len(rows) >= self._batch
+
+    async def _publish(self, rows: Sequence[Document]) -> list[BaseException | None]:
+        spans = [
+            start_send_span(
+                row["topic"],
+                key=row["key"],
+                message_id=row["_id"],
+                traceparent=bytes(row["headers"].get(TRACEPARENT, b"")).decode(),
+            )
+            for row in rows
+        ]
+        results = await self._publisher.publish([to_outgoing(row) for row in rows])
+        for span, error in zip(spans, results, strict=True):
+            end_send_span(span, error)
+        return results
+
+
+class PublishFailedError(Exception):
+    """The broker did not acknowledge every row of a batch."""

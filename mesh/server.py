@@ -1,0 +1,102 @@
+"""The gRPC server of a service: health, reflection, layers, limits, drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+
+from mesh.interceptors.base import LayeredInterceptor
+from mesh.interceptors.deadline import DeadlineLayer
+from mesh.interceptors.errors import ErrorLayer
+from mesh.reflection import MeshReflection
+from mesh.settings import MeshSettings
+from mesh.telemetry.rpc import ServerTelemetry
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A servicer and how grpc learns of it.
+
+    Attributes:
+        service_name: Full name, `marquee.user.v1.UserService`.
+        servicer: The object with the handlers.
+        add_to_server: The generated `add_<Service>Servicer_to_server`.
+    """
+
+    service_name: str
+    servicer: Any
+    add_to_server: Callable[[Any, grpc.aio.Server], None]
+
+
+class MeshServer:
+    """Serves gRPC on the address of the settings."""
+
+    def __init__(self, settings: MeshSettings, registrations: Sequence[Registration]) -> None:
+        self._settings = settings
+        self._names = [registration.service_name for registration in registrations]
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[LayeredInterceptor([ServerTelemetry(), ErrorLayer(), DeadlineLayer()])],
+            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                # Two servers on one port would share its connections unnoticed.
+                ("grpc.so_reuseport", 0),
+                # Envoy pings an idle connection every 30 s.
+                ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                # Connections move to new replicas in time.
+                ("grpc.max_connection_age_ms", 30 * 60_000),
+                ("grpc.max_connection_age_grace_ms", 60_000),
+            ],
+        )
+        for registration in registrations:
+            registration.add_to_server(registration.servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.reflection:
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                MeshReflection(self._names), self._server
+            )
+
+    async def start(self) -> int:
+        """Begins to accept calls; health says NOT_SERVING until `set_serving`.
+
+        Returns:
+            The port, which the system chose if the settings say 0.
+
+        Raises:
+            OSError: The address is in use or cannot be bound.
+        """
+        await self.set_serving(False)
+        try:
+            port = self._server.add_insecure_port(self._settings.listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self._settings.listen}: {error}") from error
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Answers health checks of the server and of each of its services."""
+        status = _SERVING if serving else _NOT_SERVING
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    async def drain(self) -> None:
+        """Ends without failing anybody: not serving, a pause to be noticed, then no new calls.
+
+        Calls under way get the grace of the settings; grpc answers CANCELLED to calls that were
+        queued when it ends, which is why the pause comes first.
+        """
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.drain_seconds)
+        await self._server.stop(self._settings.grace_seconds)

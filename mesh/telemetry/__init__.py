@@ -1,0 +1,1 @@
+"""Traces, metrics and logs with the semantic conventions of OpenTelemetry."""
