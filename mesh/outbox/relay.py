@@ -50,16 +50,25 @@ class OutboxRelay:
         self._lease = Lease(outbox.database, "outbox-relay", owner)
         self._batch = batch
         self._sweep_seconds = sweep_seconds
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begins to relay in the background."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._run(), name="outbox-relay")
 
-    async def stop(self) -> None:
-        """Ends after the batch under way; rows that remain are sent after the next start."""
+    async def stop(self, *, patience_seconds: float = 5.0) -> None:
+        """Ends after the batch under way; rows that remain are sent after the next start.
+
+        Args:
+            patience_seconds: How long to wait for a broker that does not acknowledge that batch.
+        """
         if self._task is None:
             return
+        self._stopping.set()
+        self._outbox.wake.set()
+        await asyncio.wait({self._task}, timeout=patience_seconds)
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -69,24 +78,27 @@ class OutboxRelay:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._stopping.is_set():
             self._outbox.wake.clear()
             try:
-                more = await self._lease.hold() and await asyncio.shield(
-                    asyncio.ensure_future(self._relay_batch())
-                )
+                more = await self._lease.hold() and await self._relay_batch()
                 failures = 0
             except (PyMongoError, PublishFailedError, OSError) as error:
                 failures += 1
                 if failures == 1 or failures % 20 == 0:
                     _log.warning("outbox waits", error=str(error), failures=failures)
                 more = False
+            except Exception:
+                # Whatever it is, events must not stop for good while the service seems well.
+                failures += 1
+                _log.exception("outbox waits", failures=failures)
+                more = False
             if failures:
                 pause = min(2.0, 0.1 * 2 ** min(failures, 6))
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # jitter
+                pause *= random.uniform(0.5, 1)  # noqa: S311  # jitter
+                await _wait(self._stopping, pause)
             elif not more:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._outbox.wake.wait(), self._sweep_seconds)
+                await _wait(self._outbox.wake, self._sweep_seconds)
 
     async def _relay_batch(self) -> bool:
         rows = await self._outbox.pending(self._batch)
@@ -119,3 +131,8 @@ class OutboxRelay:
 
 class PublishFailedError(Exception):
     """The broker did not acknowledge every row of a batch."""
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
