@@ -112,6 +112,8 @@ def from_record(record: IncomingRecord) -> Event:
     kind = _TYPES.get(_header(record, "ce_type"))
     if kind is None:
         raise UndecodableEventError(f"unknown type {_header(record, 'ce_type')[:100]!r}")
+    if record.topic != _TOPIC_OF[kind]:
+        raise UndecodableEventError(f"{kind.DESCRIPTOR.full_name} does not belong to this topic")
     if record.value is None:
         raise UndecodableEventError("the value is null")
     try:
