@@ -39,6 +39,7 @@ class Application:
         registrations: The servicers.
         components: Started in this order before health says SERVING, stopped in reverse.
         failure: Set by a component that cannot go on; the process then drains and exits with 1.
+        draining: Set when long-lived streams must end, since the server is about to.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Application:
         components: Sequence[Component],
         *,
         failure: asyncio.Event | None = None,
+        draining: asyncio.Event | None = None,
     ) -> None:
         self.registrations = tuple(registrations)
         self.components = tuple(components)
         self.failure = failure or asyncio.Event()
+        self.draining = draining or asyncio.Event()
 
 
 async def serve(settings: MeshSettings, application: Application) -> int:
@@ -63,7 +66,7 @@ async def serve(settings: MeshSettings, application: Application) -> int:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
-    server = MeshServer(settings, application.registrations)
+    server = MeshServer(settings, application.registrations, draining=application.draining)
     async with AsyncExitStack() as stack:
         for component in application.components:
             await component.start()

@@ -40,8 +40,22 @@ class Registration:
 class MeshServer:
     """Serves gRPC on the address of the settings."""
 
-    def __init__(self, settings: MeshSettings, registrations: Sequence[Registration]) -> None:
+    def __init__(
+        self,
+        settings: MeshSettings,
+        registrations: Sequence[Registration],
+        *,
+        draining: asyncio.Event | None = None,
+    ) -> None:
+        """Takes the address and limits, and the servicers.
+
+        Args:
+            settings: Address and limits.
+            registrations: The servicers.
+            draining: Set at the moment from which long-lived streams must end.
+        """
         self._settings = settings
+        self._draining = draining or asyncio.Event()
         self._names = [registration.service_name for registration in registrations]
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -95,8 +109,10 @@ class MeshServer:
         """Ends without failing anybody: not serving, a pause to be noticed, then no new calls.
 
         Calls under way get the grace of the settings; grpc answers CANCELLED to calls that were
-        queued when it ends, which is why the pause comes first.
+        queued when it ends, which is why the pause comes first. Streams that wait for `draining`
+        end after the pause, so that those who resume are sent to a replica that stays.
         """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_seconds)
+        self._draining.set()
         await self._server.stop(self._settings.grace_seconds)

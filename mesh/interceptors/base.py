@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,8 +77,10 @@ class LayeredInterceptor(grpc.aio.ServerInterceptor):
             async with AsyncExitStack() as stack:
                 for layer in layers:
                     await stack.enter_async_context(layer.around(call))
-                async for response in inner(request, context):
-                    yield response
+                # A caller who goes away leaves the generator suspended: close it here and now.
+                async with aclosing(inner(request, context)) as responses:
+                    async for response in responses:
+                        yield response
 
         codec = {
             "request_deserializer": handler.request_deserializer,
