@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 from kafka import KafkaProducer
-from kafka.errors import IllegalStateError, KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from mesh.kafka.client import ClientHolder
 from mesh.kafka.errors import BrokerUnavailableError, NotSentError, TopicSetupError
@@ -158,6 +158,7 @@ class _Session:
         self._bootstrap = bootstrap
         self._topics = topics
         self._delivery_timeout = delivery_timeout
+        self._seen: set[str] = set()
         ensure_topics_blocking(bootstrap, topics, min(_BOOTSTRAP_SECONDS, delivery_timeout))
         self._holder = ClientHolder()
         try:
@@ -201,7 +202,7 @@ class _Session:
                         value=record.value,
                         headers=list(record.headers),
                     )
-                except Exception as refused:  # noqa: BLE001  # the record's own fault, reported
+                except Exception as refused:  # the record's own fault, reported
                     error = refused
             if error is not None:
                 broken.setdefault(identity, error)
@@ -220,25 +221,39 @@ class _Session:
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=0 if self.lost else 1.0)
         # close() leaves the sender thread running when records are still unanswered.
-        sender = self._producer._sender
-        if sender is not threading.current_thread() and sender.is_alive():
-            sender.force_close()
+        self._producer._sender.force_close()
 
     def _unreachable_topics(self, topics: set[str]) -> dict[str, BaseException]:
-        """Finds the partitions of topics; a topic that has vanished is created again.
+        """Looks up the partitions of topics; those that the broker does not have are created.
 
         Returns:
-            The topics that cannot be published to, and why.
+            The topics that cannot be published to this time, and why.
         """
-        errors: dict[str, BaseException] = {}
+        self._settle_metadata()
         if self._vanished(topics):
             self._create_topics()
+        errors: dict[str, BaseException] = {}
         for topic in sorted(topics):
             try:
                 self._producer.partitions_for(topic)
-            except KafkaError as error:
+                self._seen.add(topic)
+            except (KafkaError, TypeError, ValueError) as error:  # the latter two: a bad name
                 errors[topic] = error
+        if errors:
+            self._create_topics()
         return errors
+
+    def _settle_metadata(self) -> None:
+        """Waits briefly for metadata that a lost connection has put in doubt.
+
+        Tansu acknowledges records of a topic it does not have, and then refuses as many batches
+        once the topic exists, so after a reconnection it is better to ask before sending.
+        """
+        cluster = self._holder.cluster
+        if cluster.need_update:
+            settled = threading.Event()
+            cluster.request_update().add_both(lambda _: settled.set())
+            settled.wait(_TURN_SECONDS)
 
     def _await(
         self, futures: Sequence[Any], topics: set[str], give_up_at: Callable[[], float]
@@ -255,8 +270,8 @@ class _Session:
                 self._create_topics()
 
     def _vanished(self, topics: set[str]) -> set[str]:
-        known = self._holder.cluster.topics()
-        return {topic for topic in topics if topic not in known}
+        known: set[str] = self._holder.cluster.topics()
+        return (topics & self._seen) - known
 
     def _create_topics(self) -> None:
         try:
@@ -270,28 +285,25 @@ def _build_producer(
 ) -> KafkaProducer:
     delivery_ms = int(delivery_timeout * 1000)
     request_ms = min(10_000, delivery_ms // 2)
-    try:
-        return KafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
-            client_id=client_id,
-            acks="all",
-            enable_idempotence=False,
-            max_in_flight_requests_per_connection=1,
-            compression_type="gzip",
-            # A batch leaves when it is flushed, not before: see EventPublisher on order.
-            batch_size=_MAX_RECORD_BYTES,
-            linger_ms=delivery_ms - request_ms,
-            max_request_size=_MAX_RECORD_BYTES,
-            delivery_timeout_ms=delivery_ms,
-            request_timeout_ms=request_ms,
-            max_block_ms=min(5_000, delivery_ms),
-            bootstrap_timeout_ms=int(min(_BOOTSTRAP_SECONDS, delivery_timeout) * 1000),
-            reconnect_backoff_max_ms=1000,
-            metrics_enabled=False,
-            kafka_client=holder,
-        )
-    except IllegalStateError as error:  # the holder was closed meanwhile
-        raise KafkaTimeoutError(str(error)) from error
+    return KafkaProducer(
+        bootstrap_servers=bootstrap.split(","),
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=False,
+        max_in_flight_requests_per_connection=1,
+        compression_type="gzip",
+        # A batch leaves when it is flushed, not before: see EventPublisher on order.
+        batch_size=_MAX_RECORD_BYTES,
+        linger_ms=delivery_ms - request_ms,
+        max_request_size=_MAX_RECORD_BYTES,
+        delivery_timeout_ms=delivery_ms,
+        request_timeout_ms=request_ms,
+        max_block_ms=min(5_000, delivery_ms),
+        bootstrap_timeout_ms=int(min(_BOOTSTRAP_SECONDS, delivery_timeout) * 1000),
+        reconnect_backoff_max_ms=1000,
+        metrics_enabled=False,
+        kafka_client=holder,
+    )
 
 
 def _chunks(records: Sequence[OutgoingRecord]) -> Iterator[tuple[int, int]]:
