@@ -1,0 +1,1 @@
+"""Data sets of movies and ratings, read from files into one form."""

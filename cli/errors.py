@@ -1,0 +1,18 @@
+"""How the command ends when it cannot do what was asked."""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """Something the person at the terminal can act on; `str(error)` is one line.
+
+    Attributes:
+        status: The exit status.
+    """
+
+    status = 1
+
+
+def one_line(text: str) -> str:
+    """Joins the lines of a message."""
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""Sends a data set to the mesh."""

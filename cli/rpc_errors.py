@@ -1,0 +1,50 @@
+"""Says in one line what an RPC answered."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from cli.errors import CliError, one_line
+
+_DETAILS = "grpc-status-details-bin"
+
+
+class RpcFailed(CliError):
+    """An RPC ended with an error that cannot be helped here."""
+
+    def __init__(self, error: grpc.aio.AioRpcError, address: str = "") -> None:
+        self.code = error.code()
+        where = f" ({address})" if address else ""
+        super().__init__(f"{describe(error)}{where}")
+
+
+def describe(error: grpc.aio.AioRpcError) -> str:
+    """Returns code, message and field violations of an error.
+
+    Args:
+        error: What a call raised.
+
+    Returns:
+        For example `INVALID_ARGUMENT: user_id: must not be empty`.
+    """
+    message = one_line(error.details() or "no message")
+    missing = [line for line in map(one_line, _violations(error)) if line not in message]
+    return "; ".join([f"{error.code().name}: {message}", *missing])
+
+
+def _violations(error: grpc.aio.AioRpcError) -> list[str]:
+    found = []
+    for key, value in error.trailing_metadata() or ():
+        if key != _DETAILS:
+            continue
+        try:
+            status = status_pb2.Status.FromString(value)
+        except DecodeError:
+            continue
+        bad = error_details_pb2.BadRequest()
+        for detail in status.details:
+            if detail.Unpack(bad):
+                found += [f"{v.field}: {v.description}" for v in bad.field_violations]
+    return found
