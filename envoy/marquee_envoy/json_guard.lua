@@ -20,6 +20,22 @@ local INTEGER_RANGES = {
 local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
                  ['"'] = '"', ["\\"] = "\\", ["/"] = "/"}
 
+local function is_timestamp(value)
+  local month, day, hour, minute, second, rest =
+    value:match("^%d%d%d%d%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)$")
+  if not month then return false end
+  rest = rest:gsub("^%.%d+", "")
+  return month >= "01" and month <= "12" and day >= "01" and day <= "31" and hour <= "23"
+    and minute <= "59" and second <= "59" and (rest == "Z" or rest:find("^[+-]%d%d:%d%d$") ~= nil)
+end
+
+-- Types that are strings of a certain form in JSON.
+local TEXT_FORMS = {
+  timestamp = is_timestamp,
+  duration = function(value) return value:find("^-?%d+%.?%d*s$") ~= nil end,
+  bytes = function(value) return value:find("^[%w+/_-]*=*$") ~= nil end,
+}
+
 -- One request: its text, the position of the next byte, and what is wrong so far.
 local text, position, violations
 
@@ -124,7 +140,7 @@ local function check_number(path, field, number)
   elseif field.kind == "enum" then
     check_integer(path, "int32", number)
   elseif field.kind ~= "float" and field.kind ~= "any" then
-    violate(path, "must be a " .. field.label .. ", not a number")
+    violate(path, "must be " .. field.label .. ", not a number")
   end
 end
 
@@ -143,8 +159,10 @@ local function check_string(path, field, value)
     if not ENUMS[field.of][value] then
       violate(path, "has no value named " .. quoted(value))
     end
+  elseif TEXT_FORMS[field.kind] then
+    if not TEXT_FORMS[field.kind](value) then violate(path, "must be " .. field.label) end
   elseif field.kind == "boolean" or field.kind == "message" then
-    violate(path, "must be a " .. field.label .. ", not a string")
+    violate(path, "must be " .. field.label .. ", not a string")
   end
 end
 
@@ -232,7 +250,7 @@ read_value = function(path, field, depth)
       read_object(path, depth, fields_of(field.of, path))
     else
       if field.kind ~= "any" then
-        violate(path, "must be a " .. field.label .. ", not an object")
+        violate(path, "must be " .. field.label .. ", not an object")
       end
       read_object(path, depth, any_key(path, ANY))
     end
@@ -241,7 +259,7 @@ read_value = function(path, field, depth)
   elseif byte == "t" or byte == "f" then
     read_word(path, byte == "t" and "true" or "false")
     if field.kind ~= "boolean" and field.kind ~= "any" then
-      violate(path, "must be a " .. field.label .. ", not a boolean")
+      violate(path, "must be " .. field.label .. ", not a boolean")
     end
   else
     check_number(path, field, read_number(path))
@@ -251,7 +269,7 @@ end
 -- Returns the violations of a request body, nil when there are none.
 local function check(method, body)
   text, position, violations = body, 1, {}
-  local input = {kind = "message", of = method.input, label = "message"}
+  local input = {kind = "message", of = method.input, label = "an object"}
   if method.stream then input = {many = true, element = input, kind = "message"} end
   local fine, failure = pcall(function()
     read_value("", input, 1)
@@ -271,24 +289,27 @@ local function json_string(value)
   end) .. '"'
 end
 
-local function refuse(handle, status, code, message, details)
+local function refuse(handle, status, code, reason, message, detail)
+  -- Tells the connection manager to leave this answer as it is.
+  handle:streamInfo():dynamicMetadata():set("marquee", "answered", true)
   handle:respond(
     {[":status"] = status, ["content-type"] = "application/json"},
-    string.format('{"code":%d,"message":%s,"details":[%s]}', code, json_string(message),
-                  table.concat(details or {}, ",")))
+    string.format(
+      '{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
+        .. '"reason":"%s","domain":"%s"}%s]}',
+      code, json_string(message), reason, ERROR_DOMAIN, detail and "," .. detail or ""))
 end
 
 local function refuse_fields(handle, found)
-  local fields, first = {}, found[1]
+  local fields, sentences = {}, {}
   for _, violation in ipairs(found) do
     fields[#fields + 1] = string.format('{"field":%s,"description":%s}',
       json_string(violation.field), json_string(violation.description))
+    sentences[#sentences + 1] = violation.field .. ": " .. violation.description
   end
-  refuse(handle, "400", 3, first.field .. " " .. first.description, {
-    '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"INVALID_JSON",'
-      .. '"domain":"' .. ERROR_DOMAIN .. '","metadata":{}}',
+  refuse(handle, "400", 3, "INVALID_FIELD", table.concat(sentences, "; "),
     '{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":['
-      .. table.concat(fields, ",") .. "]}"})
+      .. table.concat(fields, ",") .. "]}")
 end
 
 function envoy_on_request(handle)
@@ -299,10 +320,11 @@ function envoy_on_request(handle)
   local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
   local method = METHODS[path]
   if not method then
-    return refuse(handle, "404", 5, "no such method: POST /package.Service/Method is served here")
+    return refuse(handle, "404", 5, "NO_SUCH_METHOD",
+      "nothing is served at this path: call POST /package.Service/Method")
   end
   if headers:get(":method") ~= "POST" then
-    return refuse(handle, "405", 12, "call this method with POST")
+    return refuse(handle, "405", 12, "NOT_POST", "call this method with POST")
   end
   if query ~= "" then
     return refuse_fields(handle, {{field = quoted(query:match("^[^=&]*")),

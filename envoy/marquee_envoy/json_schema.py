@@ -14,23 +14,23 @@ from marquee_envoy.descriptors import pool_of
 _F: Final = FieldDescriptor
 # What the Lua code calls a type, and what it calls it in a message to the caller.
 _KINDS: Final = {
-    _F.CPPTYPE_INT32: ("int32", "whole number"),
-    _F.CPPTYPE_UINT32: ("uint32", "whole number"),
-    _F.CPPTYPE_INT64: ("int64", "whole number"),
-    _F.CPPTYPE_UINT64: ("uint64", "whole number"),
-    _F.CPPTYPE_DOUBLE: ("float", "number"),
-    _F.CPPTYPE_FLOAT: ("float", "number"),
-    _F.CPPTYPE_BOOL: ("boolean", "boolean"),
-    _F.CPPTYPE_STRING: ("string", "string"),
-    _F.CPPTYPE_ENUM: ("enum", "name of an enum value"),
-    _F.CPPTYPE_MESSAGE: ("message", "message"),
+    _F.CPPTYPE_INT32: ("int32", "a whole number"),
+    _F.CPPTYPE_UINT32: ("uint32", "a whole number"),
+    _F.CPPTYPE_INT64: ("int64", "a whole number"),
+    _F.CPPTYPE_UINT64: ("uint64", "a whole number"),
+    _F.CPPTYPE_DOUBLE: ("float", "a number"),
+    _F.CPPTYPE_FLOAT: ("float", "a number"),
+    _F.CPPTYPE_BOOL: ("boolean", "a boolean"),
+    _F.CPPTYPE_STRING: ("string", "a string"),
+    _F.CPPTYPE_ENUM: ("enum", "the name of an enum value"),
+    _F.CPPTYPE_MESSAGE: ("message", "an object"),
 }
 # Messages that have a JSON form of their own. Those not here that are in google.protobuf
 # (Struct, Value, Any, the wrappers) take several forms, which the transcoder checks.
 _AS_STRINGS: Final = {
-    "google.protobuf.Timestamp": "timestamp in RFC 3339 form",
-    "google.protobuf.Duration": "duration such as 1.5s",
-    "google.protobuf.FieldMask": "comma-separated list of fields",
+    "google.protobuf.Timestamp": ("timestamp", "a time such as 2026-01-31T12:00:00Z"),
+    "google.protobuf.Duration": ("duration", "a duration such as 1.5s"),
+    "google.protobuf.FieldMask": ("string", "a string of field names with commas between them"),
 }
 
 
@@ -104,13 +104,15 @@ def _field(field: FieldDescriptor) -> str:
 
 def _value(field: FieldDescriptor) -> str:
     kind, label = _KINDS[field.cpp_type]
+    if field.type == _F.TYPE_BYTES:
+        kind, label = "bytes", "a string in base64"
     of = ""
     if field.enum_type is not None:
         of = field.enum_type.full_name
     elif field.message_type is not None:
         of = field.message_type.full_name
         if of in _AS_STRINGS:
-            kind, label, of = "string", _AS_STRINGS[of], ""
+            (kind, label), of = _AS_STRINGS[of], ""
         elif _has_own_json_form(field.message_type):
             kind, of = "any", ""
     named = f", of = {_quote(of)}" if of else ""

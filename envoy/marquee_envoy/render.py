@@ -10,18 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import jinja2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from marquee_envoy.descriptors import Method, methods_of, read_descriptor_set
 from marquee_envoy.json_schema import lua_schema
+from marquee_envoy.local_replies import ERROR_DOMAIN, LOCAL_REPLIES
 
 REFLECTION_SCOPE_HEADER = "x-marquee-reflection-scope"
 """Set by the edge, never by its callers: asks a service to describe the whole mesh."""
-
-ERROR_DOMAIN = "marquee"
-"""The domain in the ErrorInfo of errors that the edge itself produces."""
-
-# A service's own answer to an expired deadline says more than the edge's: let it come first.
-_DEADLINE_MARGIN = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class EdgeConfig:
     upstreams: tuple[Upstream, ...]
     """The first one also answers health checks and reflection for the whole mesh."""
     descriptor_set: Path
-    """A file that Envoy reads as well: absolute, and the same path where Envoy runs."""
+    """The contracts, where Envoy will read them; absolute."""
     otlp: Endpoint | None = None
     """Where traces go, by OTLP over gRPC; None: nowhere."""
     access_log: str = "/dev/stdout"
@@ -72,6 +68,8 @@ class EdgeConfig:
     """The share of requests, of those that arrive without a sampling decision, to trace."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose scripts may call by grpc-web or JSON; calls carry no cookies."""
+    stream_idle_s: float = 300.0
+    """How long a call may be silent before it is ended; streaming RPCs may be for ever."""
     max_heap_bytes: int = 1 << 30
     """Above 95 % of this the edge refuses new requests."""
     max_connections: int = 10_000
@@ -93,8 +91,12 @@ class _Route:
     retry_on: str
 
 
-def render(config: EdgeConfig) -> str:
+def render(config: EdgeConfig, contracts: FileDescriptorSet | None = None) -> str:
     """Envoy's configuration, as YAML.
+
+    Args:
+        config: The edge.
+        contracts: What the descriptor set holds, if the file is not where Envoy will find it.
 
     Raises:
         ValueError: An upstream has no endpoint, its package no service, or the admin interface
@@ -102,7 +104,7 @@ def render(config: EdgeConfig) -> str:
         OSError: The descriptor set cannot be read.
     """
     _ensure_sound(config)
-    descriptor_set = read_descriptor_set(config.descriptor_set)
+    descriptor_set = contracts or read_descriptor_set(config.descriptor_set)
     methods = {u.name: methods_of(descriptor_set, u.package) for u in config.upstreams}
     for upstream in config.upstreams:
         if not methods[upstream.name]:
@@ -125,6 +127,7 @@ def render(config: EdgeConfig) -> str:
         ],
         services=services,
         lua=_lua(lua_schema(descriptor_set, services)),
+        local_replies=LOCAL_REPLIES,
         scope_header=REFLECTION_SCOPE_HEADER,
         error_domain=ERROR_DOMAIN,
     )
@@ -159,7 +162,7 @@ def _route(method: Method, cluster: str) -> _Route:
 def _seconds(duration: timedelta | None) -> str:
     if duration is None:
         return ""
-    return f"{(duration + _DEADLINE_MARGIN).total_seconds():.3f}s"
+    return f"{duration.total_seconds():.3f}s"
 
 
 def _discovery(endpoints: Iterable[Endpoint]) -> str:
