@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from devstack import probes
-from devstack.errors import MissingPackageError
+from devstack.broker import BrokerMissingError, tansu_command
+from devstack.edge import envoy_command
+from devstack.errors import DevstackError, MissingPackageError
 from devstack.ports import Ports
 from devstack.state import DEFAULT_DIRECTORY, DataDirectory, Endpoints
 from devstack.supervisor import ComponentSpec
@@ -55,7 +57,7 @@ class StackConfig:
     """Added to the environment of every service."""
     start_timeout_s: float = 60.0
     """How long a component may take until it is ready."""
-    stop_grace_s: float = 10.0
+    stop_grace_s: float = 15.0
     """How long a component may take to end before it is killed."""
 
     @property
@@ -75,7 +77,8 @@ class StackConfig:
         ports = self.ports
         return Endpoints(
             edge=at(ports.edge),
-            edge_admin=at(ports.edge_admin),
+            # The configuration of the edge allows no other place for it.
+            edge_admin=f"127.0.0.1:{ports.edge_admin}",
             user=at(ports.user),
             reco=at(ports.reco),
             notify=at(ports.notify),
@@ -145,16 +148,24 @@ def _mongodb(config: StackConfig, home: Path) -> _Run:
 
 
 def _kafka(config: StackConfig) -> _Run:
-    from devstack.broker import tansu_command  # noqa: PLC0415 - needs the optional wheel
-
     host, port = config.host, config.ports.kafka
-    return tansu_command(host, port), {}, probes.kafka_api_versions(host, port)
+    try:
+        command = tansu_command(host, port)
+    except BrokerMissingError as error:
+        raise DevstackError(str(error)) from error
+    return command, {}, probes.kafka_api_versions(host, port)
 
 
 def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
-    from devstack.edge import envoy_command  # noqa: PLC0415 - needs the optional wheel
-
-    command = envoy_command(config, access_log=directory.log_of("access"), home=home)
+    endpoints = config.endpoints
+    command = envoy_command(
+        listen=endpoints.edge,
+        admin=endpoints.edge_admin,
+        services={name: f"{config.host}:{config.ports.of(name)}" for name in SERVICES},
+        otlp=endpoints.otlp.removeprefix("http://"),
+        access_log=directory.log_of("access"),
+        home=home,
+    )
     return command, {}, probes.envoy_live(config.endpoints.edge_admin)
 
 

