@@ -108,14 +108,19 @@ class LaneDispatcher:
             lane.works.append(work)
         self._fill()
 
-    async def drop(self, partitions: Collection[TopicPartition], grace: float) -> None:
-        """Forgets the records of partitions that are no longer ours.
+    async def drop(self, partitions: Collection[TopicPartition] | None, grace: float) -> None:
+        """Forgets the records of partitions that are no longer ours; None: of all.
 
         Returns once no handler works on them any more: those under way have `grace` seconds to
         finish, then they are cancelled.
         """
         await self._drop(
-            [lane for lane in self._lanes.values() if lane.key[0] in partitions], grace
+            [
+                lane
+                for lane in self._lanes.values()
+                if partitions is None or lane.key[0] in partitions
+            ],
+            grace,
         )
 
     async def drain(self, grace: float) -> None:

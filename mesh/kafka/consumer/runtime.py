@@ -15,7 +15,7 @@ from mesh.kafka.consumer.lanes import Handler, LaneDispatcher, Work
 from mesh.kafka.consumer.offsets import OffsetLedger, PartitionLag
 from mesh.kafka.consumer.options import ConsumerOptions
 from mesh.kafka.consumer.poller import Poller
-from mesh.kafka.consumer.session import ConsumerSession, Lanes
+from mesh.kafka.consumer.session import ConsumerSession
 from mesh.kafka.dead_letters import DeadLetterSink
 from mesh.kafka.errors import default_is_transient
 
@@ -80,13 +80,18 @@ class ConsumerRuntime:
 
         def make_session() -> ConsumerSession:
             return ConsumerSession(
-                self._bootstrap, self._group_id, self._topics, self._options, self._ledger, bridge
+                self._bootstrap,
+                self._group_id,
+                self._topics,
+                options=self._options,
+                ledger=self._ledger,
+                lanes=bridge,
             )
 
         def after_session() -> None:
             self._ledger.forget()
             with suppress(RuntimeError, TimeoutError):
-                bridge.drop_all().result(timeout=self._options.revoke_grace)
+                bridge.drop(None, 0.0).result(timeout=self._options.revoke_grace)
 
         self._poller = Poller(f"{self._group_id}-poller", make_session, after_session)
         self._poller.start()
@@ -128,7 +133,7 @@ class ConsumerRuntime:
         return {} if self._poller is None else self._poller.lag
 
 
-class _Bridge(Lanes):
+class _Bridge:
     """Carries calls of the polling and I/O threads into the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lanes: LaneDispatcher) -> None:
@@ -138,10 +143,5 @@ class _Bridge(Lanes):
     def submit(self, works: Sequence[Work]) -> None:
         self._loop.call_soon_threadsafe(self._lanes.submit, works)
 
-    def drop(self, partitions: Collection[TopicPartition], grace: float) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(
-            self._lanes.drop(frozenset(partitions), grace), self._loop
-        )
-
-    def drop_all(self) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(self._lanes.drop(None, 0.0), self._loop)
+    def drop(self, partitions: Collection[TopicPartition] | None, grace: float) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(self._lanes.drop(partitions, grace), self._loop)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -40,16 +40,14 @@ _FETCH_WAIT_MS: Final = 100
 _MEASURE_SECONDS: Final = 1.0
 
 
-class Lanes:
-    """The session's way to the event loop's side, whose calls may come from any thread."""
+class Lanes(Protocol):
+    """The way to the event loop's side; its calls may come from any thread."""
 
     def submit(self, works: Sequence[Work]) -> None:
         """Hands records over."""
-        raise NotImplementedError
 
-    def drop(self, partitions: Collection[TopicPartition], grace: float) -> Future[None]:
-        """Forgets what waits for these partitions; done once no handler works on them."""
-        raise NotImplementedError
+    def drop(self, partitions: Collection[TopicPartition] | None, grace: float) -> Future[None]:
+        """Forgets what waits for these or all partitions; done once no handler works on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +70,7 @@ class ConsumerSession:
         bootstrap: str,
         group_id: str,
         topics: Sequence[str],
+        *,
         options: ConsumerOptions,
         ledger: OffsetLedger,
         lanes: Lanes,
