@@ -1,0 +1,148 @@
+"""Real servers for the integration tests: MongoDB's protocol by SecantusDB, Kafka's by Tansu."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from devstack.broker import tansu_command
+from mesh.ids import new_id
+from mesh.mongo.client import Document, connect
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server process that can be killed and started again on its port."""
+
+    def __init__(
+        self, command: list[str], port: int, log: Path, is_ready: Callable[[int], bool]
+    ) -> None:
+        self.command = command
+        self.port = port
+        self.log = log
+        self._is_ready = is_ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, cwd=self.log.parent
+            )
+        deadline = time.monotonic() + 30
+        while not self._is_ready(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"{self.command[0]} does not start:\n{self.log.read_text()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Ends it without warning."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        return True
+    return False
+
+
+def _answers_hello(port: int) -> bool:
+    if not _accepts(port):
+        return False
+    with MongoClient[Document](
+        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000
+    ) as client:
+        with contextlib.suppress(PyMongoError):
+            client.admin.command("hello")
+            return True
+    return False
+
+
+def secantus_server(home: Path, *options: str) -> Server:
+    """A SecantusDB that keeps its data below `home`; not started."""
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "secantusd.toml"  # or it would adopt one that it finds on the machine
+    settings.touch()
+    port = _free_port()
+    command = [sys.executable, "-m", "secantus", "--config", str(settings)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "WARNING"]
+    command += ["--storage-path", str(home / "data"), *options]
+    return Server(command, port, home / "server.log", _answers_hello)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Returns a function that finds a port nobody listens on."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The MongoDB that the tests of a run share, each in a database of its own."""
+    server = secantus_server(tmp_path_factory.mktemp("mongodb"))
+    server.start()
+    yield f"mongodb://{server.address}/?directConnection=true"
+    server.kill()
+
+
+@pytest.fixture
+async def mongo_client(mongodb_uri: str) -> AsyncIterator[AsyncMongoClient[Document]]:
+    """A client of the shared MongoDB."""
+    client = connect(mongodb_uri, "tests")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def mongo_database(
+    mongo_client: AsyncMongoClient[Document],
+) -> AsyncIterator[AsyncDatabase[Document]]:
+    """An empty database of this test's own."""
+    name = f"test_{new_id().lower()}"
+    yield mongo_client[name]
+    await mongo_client.drop_database(name)
+
+
+@pytest.fixture
+def private_mongodb(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Makes MongoDB servers of this test's own, to be started with options and to be killed."""
+    servers: list[Server] = []
+
+    def make(*options: str) -> Server:
+        servers.append(secantus_server(tmp_path / f"mongodb{len(servers)}", *options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def private_kafka(tmp_path: Path) -> Iterator[Server]:
+    """A Kafka broker of this test's own; it forgets everything when it is killed. Not started."""
+    port = _free_port()
+    broker = Server(tansu_command("127.0.0.1", port), port, tmp_path / "kafka.log", _accepts)
+    yield broker
+    broker.kill()
