@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from google.protobuf import field_mask_pb2
 
@@ -34,6 +35,14 @@ class Violations:
     def add(self, field: str, description: str) -> None:
         """Notes a violation."""
         self._found.append(FieldViolation(field, description))
+
+    @contextmanager
+    def gather(self) -> Iterator[None]:
+        """Notes the violations of an InvalidArgument that its body raises, and goes on."""
+        try:
+            yield
+        except InvalidArgument as error:
+            self._found.extend(error.violations)
 
     def raise_if_any(self) -> None:
         """Ends the checks.
