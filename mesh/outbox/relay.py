@@ -16,6 +16,7 @@ from mesh.outbox.lease import Lease
 from mesh.outbox.store import Outbox, to_outgoing
 from mesh.telemetry.context import TRACEPARENT
 from mesh.telemetry.messaging import end_send_span, start_send_span
+from mesh.telemetry.spans import untraced_database
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +57,7 @@ class OutboxRelay:
     async def start(self) -> None:
         """Begins to relay in the background."""
         self._stopping.clear()
-        self._task = asyncio.create_task(self._run(), name="outbox-relay")
+        self._task = asyncio.create_task(self._run_untraced(), name="outbox-relay")
 
     async def stop(self, *, patience_seconds: float = 5.0) -> None:
         """Ends after the batch under way; rows that remain are sent after the next start.
@@ -75,6 +76,10 @@ class OutboxRelay:
         self._task = None
         with contextlib.suppress(PyMongoError):
             await self._lease.release()
+
+    async def _run_untraced(self) -> None:
+        with untraced_database():
+            await self._run()
 
     async def _run(self) -> None:
         failures = 0

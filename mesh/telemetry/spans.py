@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
@@ -51,6 +52,17 @@ def span_of_cause(
         raise
     finally:
         detached.end()
+
+
+@contextmanager
+def untraced_database() -> Iterator[None]:
+    """Runs its body without spans for MongoDB commands.
+
+    For loops that ask the database all the time and belong to nobody's request; spans that the body
+    makes itself are not affected.
+    """
+    with suppress_instrumentation():
+        yield
 
 
 def _mark_failed(failed: Span, error: Exception) -> None:
