@@ -1,0 +1,112 @@
+"""NotificationService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from marquee.notify.v1 import notification_service_pb2 as pb
+from marquee.notify.v1 import notification_service_pb2_grpc as pb_grpc
+
+from mesh.pages import decode_page_token, encode_page_token
+from mesh.telemetry.spans import span_of_cause
+from mesh.times import to_timestamp
+from mesh.validation import Violations
+from notify_svc.domain import Notification
+from notify_svc.service import NotificationService
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_MAX_IDS = 1000
+
+
+class NotificationServicer(pb_grpc.NotificationServiceServicer):
+    """Proto in, use case, proto out."""
+
+    def __init__(self, notifications: NotificationService) -> None:
+        """Takes the use cases."""
+        self._notifications = notifications
+
+    async def ListNotifications(  # noqa: N802  # the RPC's name
+        self, request: pb.ListNotificationsRequest, context: Context
+    ) -> pb.ListNotificationsResponse:
+        """Lists an inbox, newest first."""
+        check = Violations()
+        check.id("user_id", request.user_id)
+        limit = check.limit("page_size", request.page_size, default=50, maximum=1000)
+        listing = f"notifications:{request.user_id}:{request.unread_only}"
+        before = None
+        if request.page_token:
+            with check.gather():
+                (before,) = map(int, decode_page_token(listing, request.page_token))
+        check.raise_if_any()
+        page, more = await self._notifications.page(
+            request.user_id, before=before, limit=limit, unread_only=request.unread_only
+        )
+        return pb.ListNotificationsResponse(
+            notifications=[_to_proto(notification) for notification in page],
+            next_page_token=encode_page_token(listing, [page[-1].sequence]) if more else "",
+        )
+
+    async def GetUnreadCount(  # noqa: N802  # the RPC's name
+        self, request: pb.GetUnreadCountRequest, context: Context
+    ) -> pb.GetUnreadCountResponse:
+        """Counts what is unread."""
+        check = Violations()
+        check.id("user_id", request.user_id)
+        check.raise_if_any()
+        unread = await self._notifications.unread(request.user_id)
+        return pb.GetUnreadCountResponse(unread_count=unread)
+
+    async def MarkRead(  # noqa: N802  # the RPC's name
+        self, request: pb.MarkReadRequest, context: Context
+    ) -> pb.MarkReadResponse:
+        """Marks notifications as read."""
+        check = Violations()
+        check.id("user_id", request.user_id)
+        ids = request.notification_ids
+        check.count("notification_ids", len(ids), minimum=1, maximum=_MAX_IDS)
+        for index, notification_id in enumerate(ids[:_MAX_IDS]):
+            check.id(f"notification_ids[{index}]", notification_id)
+        check.raise_if_any()
+        marked, unread = await self._notifications.mark_read(request.user_id, ids)
+        return pb.MarkReadResponse(marked_count=marked, unread_count=unread)
+
+    async def Subscribe(  # noqa: N802  # the RPC's name
+        self, request: pb.SubscribeRequest, context: Context
+    ) -> AsyncIterator[pb.SubscribeResponse]:
+        """Streams a user's notifications, after those missed since the cursor."""
+        check = Violations()
+        check.id("user_id", request.user_id)
+        listing = f"subscribe:{request.user_id}"
+        after = None
+        if request.cursor:
+            with check.gather():
+                (after,) = map(int, decode_page_token(listing, request.cursor, field="cursor"))
+        check.raise_if_any()
+        messages = self._notifications.subscribe(request.user_id, after)
+        async with aclosing(messages):
+            async for message in messages:
+                cursor = encode_page_token(listing, [message.position])
+                notification = message.notification
+                if notification is None:
+                    yield pb.SubscribeResponse(heartbeat=pb.Heartbeat(), cursor=cursor)
+                    continue
+                with span_of_cause("deliver stream", notification.traceparent):
+                    yield pb.SubscribeResponse(notification=_to_proto(notification), cursor=cursor)
+
+
+def _to_proto(notification: Notification) -> pb.Notification:
+    read_time = notification.read_time
+    return pb.Notification(
+        id=notification.id,
+        user_id=notification.user_id,
+        topic=notification.topic,
+        title=notification.title,
+        body=notification.body,
+        movie_ids=notification.movie_ids,
+        create_time=to_timestamp(notification.create_time),
+        read_time=None if read_time is None else to_timestamp(read_time),
+        sequence=notification.sequence,
+    )
