@@ -34,7 +34,7 @@ class OutboxRelay:
         publisher: EventPublisher,
         owner: str,
         *,
-        batch: int = 200,
+        batch: int = 100,
         sweep_seconds: float = 0.5,
     ) -> None:
         """Takes the outbox, the way to the broker, and this replica's name.
@@ -51,6 +51,7 @@ class OutboxRelay:
         self._lease = Lease(outbox.database, "outbox-relay", owner)
         self._batch = batch
         self._sweep_seconds = sweep_seconds
+        self._position = ""
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -106,9 +107,20 @@ class OutboxRelay:
                 await _wait(self._outbox.wake, self._sweep_seconds)
 
     async def _relay_batch(self) -> bool:
-        rows = await self._outbox.pending(self._batch)
-        if not rows:
-            return False
+        """Sends the next rows and tells whether more may wait.
+
+        Batches go round the keys, so that one busy key does not keep the others waiting.
+        """
+        begin = self._position
+        self._position = ""  # unless all goes well, the next batch begins with what failed
+        rows = await self._outbox.pending(begin, self._batch)
+        if rows:
+            await self._send(rows)
+        if len(rows) == self._batch:
+            self._position = rows[-1]["_id"]
+        return len(rows) == self._batch or bool(begin)
+
+    async def _send(self, rows: Sequence[Document]) -> None:
         results = await self._publish(rows)
         sent = [row["_id"] for row, error in zip(rows, results, strict=True) if error is None]
         if sent:
@@ -116,14 +128,13 @@ class OutboxRelay:
         failed = [error for error in results if error is not None]
         if failed:
             raise PublishFailedError(f"{len(failed)} of {len(rows)} rows not sent: {failed[0]!r}")
-        return len(rows) >= self._batch
 
     async def _publish(self, rows: Sequence[Document]) -> list[BaseException | None]:
         spans = [
             start_send_span(
                 row["topic"],
                 key=row["key"],
-                message_id=row["_id"],
+                message_id=bytes(row["headers"]["ce_id"]).decode(),
                 traceparent=bytes(row["headers"].get(TRACEPARENT, b"")).decode(),
             )
             for row in rows

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from pymongo import IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -33,7 +32,6 @@ OUTBOX_SPECS = (
                 "create_time": "date",
             }
         ),
-        (IndexModel([("topic", 1), ("key", 1), ("sequence", 1)]),),
     ),
     CollectionSpec(LEASES, object_schema({"_id": "string", "owner": "string", "until": "date"})),
 )
@@ -61,33 +59,37 @@ class Outbox:
         return result
 
     async def append(self, session: AsyncClientSession, events: Sequence[Event]) -> None:
-        """Adds events to the transaction of `session`."""
+        """Adds events to the transaction of `session`.
+
+        Raises:
+            RuntimeError: There is no transaction: state and events would not be committed together.
+        """
+        if not session.in_transaction:
+            raise RuntimeError("events are appended inside of a transaction only")
         if not events:
             return
         await self._rows.insert_many(
             [_to_row(event, to_record(event)) for event in events], session=session
         )
 
-    async def pending(self, limit: int) -> list[Document]:
-        """Returns waiting rows, oldest first, of each key without a gap before its first one.
+    async def pending(self, after: str, limit: int) -> list[Document]:
+        """Returns waiting rows in the order of their ids, each key's rows in their order.
 
-        Ids are made before the commit and on several machines, so that a row may become visible
-        after one with a greater id. Within one key the sequence decides, and rows of the same key
-        beyond the limit are fetched too when they come earlier.
+        Within one key a row is committed only after those before it, since each transaction writes
+        the aggregate; read in one snapshot, a row is never seen without them.
+
+        Args:
+            after: Only rows with a greater id; empty: from the beginning.
+            limit: How many at most.
         """
-        rows = await self._rows.find().sort("_id", 1).limit(limit).to_list()
-        if len(rows) == limit:
-            seen = {row["_id"] for row in rows}
-            latest: dict[tuple[str, str], int] = {}
-            for row in rows:
-                aggregate = (row["topic"], row["key"])
-                latest[aggregate] = max(latest.get(aggregate, 0), row["sequence"])
-            keys = list({key for _, key in latest})
-            async for row in self._rows.find({"key": {"$in": keys}}):
-                aggregate = (row["topic"], row["key"])
-                if row["_id"] not in seen and row["sequence"] < latest.get(aggregate, 0):
-                    rows.append(row)
-        return sorted(rows, key=lambda row: (row["topic"], row["key"], row["sequence"]))
+
+        async def read(session: AsyncClientSession) -> list[Document]:
+            query = {"_id": {"$gt": after}} if after else {}
+            return (
+                await self._rows.find(query, session=session).sort("_id", 1).limit(limit).to_list()
+            )
+
+        return await in_transaction(self._client, read)
 
     async def remove(self, row_ids: Sequence[str]) -> None:
         """Forgets rows that the broker has acknowledged."""
@@ -100,7 +102,8 @@ class Outbox:
 
 def _to_row(event: Event, record: OutgoingRecord) -> Document:
     return {
-        "_id": event.id,
+        # Sorts the rows of one key next to each other and in their order.
+        "_id": f"{record.topic}/{event.subject}/{event.sequence:020d}/{event.id}",
         "topic": record.topic,
         "key": event.subject,
         "sequence": event.sequence,
