@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class CliError(Exception):
     """Something the person at the terminal can act on; `str(error)` is one line.
@@ -16,3 +18,8 @@ class CliError(Exception):
 def one_line(text: str) -> str:
     """Joins the lines of a message."""
     return " ".join(text.split())
+
+
+def report(error: Exception) -> None:
+    """Writes the one line of an error to standard error."""
+    print(f"marquee: {one_line(str(error))}", file=sys.stderr)

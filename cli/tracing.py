@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from mesh.ids import new_id
-from mesh.telemetry.setup import SCOPE, Telemetry, setup_telemetry
+from mesh.telemetry.setup import SCOPE, setup_telemetry
 
 SERVICE = "marquee-cli"
 
 
-@contextmanager
-def telemetry(otlp: str) -> Iterator[Telemetry]:
-    """Sets up the spans of this process for its lifetime; call once.
+@asynccontextmanager
+async def telemetry(otlp: str) -> AsyncIterator[None]:
+    """Sets up the spans of this process; once per process. What is queued is sent at the end.
 
     Args:
         otlp: Where they go, `http://host:port`; empty: nowhere.
     """
     providers = setup_telemetry(SERVICE, new_id(), traces_endpoint=otlp)
     try:
-        yield providers
+        yield
     finally:
-        providers.shutdown()
+        # It blocks, and the receiver may live in this very event loop.
+        await asyncio.to_thread(providers.shutdown)
 
 
 @contextmanager
