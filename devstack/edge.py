@@ -65,4 +65,6 @@ def envoy_command(
         "2",
         "--log-level",
         "warning",
+        "--file-flush-interval-msec",
+        "500",
     ]

@@ -3,8 +3,9 @@
 --
 -- The renderer puts three tables in front of this file:
 --   METHODS["/pkg.Service/Method"] = {input = "pkg.Message", stream = bool}
---   MESSAGES["pkg.Message"] = {[field name] = {name =, kind =, of =, many =, map =}}
---     under both the Protobuf and the JSON name; `of` names a message or an enum
+--   MESSAGES["pkg.Message"] = {[field name] = {name =, kind =, label =, of =, ...}}
+--     under both the Protobuf and the JSON name; `of` names a message or an enum, `oneof` the
+--     choice the field belongs to; a list (`many`) or `map` has what it holds in `element`
 --   ENUMS["pkg.Enum"] = {[value name] = true}
 
 local MAX_DEPTH = 64
@@ -20,13 +21,18 @@ local INTEGER_RANGES = {
 local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
                  ['"'] = '"', ["\\"] = "\\", ["/"] = "/"}
 
+local MONTH_DAYS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
 local function is_timestamp(value)
-  local month, day, hour, minute, second, rest =
-    value:match("^%d%d%d%d%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)$")
-  if not month then return false end
+  local year, month, day, hour, minute, second, rest =
+    value:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(.*)$")
+  if not year then return false end
+  year, month, day = tonumber(year), tonumber(month), tonumber(day)
+  local days = MONTH_DAYS[month] or 0
+  if month == 2 and year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0) then days = 29 end
   rest = rest:gsub("^%.%d+", "")
-  return month >= "01" and month <= "12" and day >= "01" and day <= "31" and hour <= "23"
-    and minute <= "59" and second <= "59" and (rest == "Z" or rest:find("^[+-]%d%d:%d%d$") ~= nil)
+  return day >= 1 and day <= days and hour <= "23" and minute <= "59" and second <= "59"
+    and (rest == "Z" or rest:find("^[+-]%d%d:%d%d$") ~= nil)
 end
 
 -- Types that are strings of a certain form in JSON.
@@ -185,22 +191,28 @@ local function read_list(path, field, depth)
   end
 end
 
--- Reads an object; `field_named(key, path)` returns the value's path and what is expected there.
+-- Reads an object; `field_named(key)` returns the value's path, what is expected there, and what
+-- tells the field from others, since a field has two names.
 local function read_object(path, depth, field_named)
   position = position + 1
   if peek() == "}" then
     position = position + 1
     return
   end
-  local seen = {}
+  local seen, chosen = {}, {}
   while true do
     if peek() ~= '"' then malformed(path, "a field name in quotes") end
     local key = read_string(path)
-    local inner, field = field_named(key)
-    if seen[inner] then violate(inner, "is given more than once") end
-    seen[inner] = true
+    local inner, field, identity = field_named(key)
+    if seen[identity] then violate(inner, "is given more than once") end
+    seen[identity] = true
     if peek() ~= ":" then malformed(inner, "':'") end
     position = position + 1
+    if field.oneof and peek() ~= "n" then
+      local other = chosen[field.oneof]
+      if other then violate(inner, "cannot be given together with " .. other) end
+      chosen[field.oneof] = inner
+    end
     read_value(inner, field, depth + 1)
     local byte = peek()
     if byte ~= "," and byte ~= "}" then malformed(inner, "',' or '}'") end
@@ -215,18 +227,17 @@ local function fields_of(message, path)
   local fields = MESSAGES[message]
   return function(key)
     local field = fields[key]
-    if field then return join(path, field.name), field end
+    if field then return join(path, field.name), field, field.name end
     local inner = join(path, key)
     violate(inner, "is not a field of " .. message)
-    return inner, ANY
+    return inner, ANY, key
   end
 end
 
 local function any_key(path, field)
-  return function(key) return path .. "[" .. quoted(key) .. "]", field end
+  return function(key) return path .. "[" .. quoted(key) .. "]", field, key end
 end
 
--- `field.many` and `field.map` describe the field; `element` is the same field inside them.
 read_value = function(path, field, depth)
   if depth > MAX_DEPTH then
     error({field = quoted(path), description = "is nested too deeply"}, 0)

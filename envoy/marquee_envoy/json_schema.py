@@ -99,7 +99,9 @@ def _field(field: FieldDescriptor) -> str:
         return f"{{{names}, map = true, kind = 'map', element = {{{value}}}}}"
     if field.is_repeated:
         return f"{{{names}, many = true, kind = 'list', element = {{{value}}}}}"
-    return f"{{{names}, {value}}}"
+    oneof = field.containing_oneof
+    choice = f", oneof = {_quote(oneof.name)}" if oneof is not None else ""
+    return f"{{{names}, {value}{choice}}}"
 
 
 def _value(field: FieldDescriptor) -> str:

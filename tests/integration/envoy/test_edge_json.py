@@ -1,0 +1,284 @@
+"""The JSON form and grpc-web: what callers without gRPC see."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import httpx
+import pytest
+from google.protobuf import json_format, timestamp_pb2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from marquee.reco.v1 import interaction_service_pb2 as interaction_pb
+from marquee.user.v1 import user_pb2
+from marquee.user.v1 import user_service_pb2 as user_pb
+
+GET_USER = "marquee.user.v1.UserService/GetUser"
+UPDATE_USER = "marquee.user.v1.UserService/UpdateUser"
+RECORD = "marquee.reco.v1.InteractionService/RecordInteractions"
+RECOMMEND = "marquee.reco.v1.RecommendationService/Recommend"
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+
+FUZZ = settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture(scope="module")
+def client(edge):
+    with httpx.Client(base_url=f"http://{edge.address}", timeout=10) as opened:
+        yield opened
+
+
+def detail(body, kind):
+    return next(d for d in body["details"] if d["@type"] == kind)
+
+
+def refused_fields(reply) -> list[str]:
+    body = reply.json()
+    assert reply.status_code == 400, body
+    assert reply.headers["content-type"].startswith("application/json")
+    assert body["code"] == 3
+    assert detail(body, ERROR_INFO)["domain"] == "marquee"
+    violations = detail(body, BAD_REQUEST)["fieldViolations"]
+    assert all(v["description"] for v in violations)
+    assert all(v["field"] in body["message"] for v in violations)
+    return [v["field"] for v in violations]
+
+
+def test_a_call_in_json(edge):
+    reply = edge.post(GET_USER, '{"userId": "ada"}')
+
+    assert reply.status_code == 200
+    assert reply.json()["user"]["id"] == "ada"
+
+
+def test_an_empty_body_is_an_empty_message(edge):
+    assert refused_fields_of_service(edge.post(GET_USER, "")) == ["user_id"]
+
+
+def refused_fields_of_service(reply):
+    assert reply.status_code == 400
+    return [v["field"] for v in detail(reply.json(), BAD_REQUEST)["fieldViolations"]]
+
+
+def test_errors_of_services_become_json(edge):
+    reply = edge.post(GET_USER, "{}")
+
+    assert refused_fields_of_service(reply) == ["user_id"]
+    assert reply.json()["code"] == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "fields"),
+    [
+        (GET_USER, '{"nope": 1}', ["nope"]),
+        (GET_USER, '{"nope": {"deep": [1, {"x": "\\u00e9"}]}, "more": null}', ["nope", "more"]),
+        (GET_USER, '{"n\\u006fpe": 1}', ["nope"]),
+        (GET_USER, '{"": 1}', ["body"]),
+        (GET_USER, '{"userId": 7}', ["user_id"]),
+        (GET_USER, '{"user_id": ["ada"]}', ["user_id"]),
+        (GET_USER, '{"userId": {"id": "ada"}}', ["user_id"]),
+        (GET_USER, '{"userId": "a", "user_id": "b"}', ["user_id"]),
+        (GET_USER, '{"userId": "a"', ["user_id"]),
+        (GET_USER, '{"userId": "a', ["user_id"]),
+        (GET_USER, '{"userId": }', ["user_id"]),
+        (GET_USER, '{"userId": "a"} trailing', ["body"]),
+        (GET_USER, '{"userId": "a",}', ["body"]),
+        (GET_USER, "{userId: 1}", ["body"]),
+        (GET_USER, "not json", ["body"]),
+        (GET_USER, '["a"]', ["body"]),
+        (GET_USER, '"a"', ["body"]),
+        (GET_USER, "\x00", ["body"]),
+        (GET_USER, "[" * 5000, None),
+        (UPDATE_USER, '{"user": {"attributes": {"k": 1}}}', ["user.attributes[k]"]),
+        (UPDATE_USER, '{"user": {"attributes": []}}', ["user.attributes"]),
+        (UPDATE_USER, '{"user": {"createTime": "yesterday"}}', ["user.create_time"]),
+        (UPDATE_USER, '{"user": {"createTime": "2026-13-01T00:00:00Z"}}', ["user.create_time"]),
+        (UPDATE_USER, '{"user": {"createTime": "2026-02-29T00:00:00Z"}}', ["user.create_time"]),
+        (RECOMMEND, '{"userId": "a", "session": {"movieIds": ["m"]}}', ["session"]),
+        (UPDATE_USER, '{"user": {"name": "x"}, "updateMask": 3}', ["user.name", "update_mask"]),
+        (RECORD, '{"interactions": {}}', ["interactions"]),
+        (RECORD, '{"interactions": [{}, {"kind": 1}]}', ["interactions[1].kind"]),
+        (RECORD, '{"interactions": [{"type": "BOGUS"}]}', ["interactions[0].type"]),
+        (RECORD, '{"interactions": [{"type": 1.5}]}', ["interactions[0].type"]),
+        (RECORD, '{"interactions": [{"value": "much"}]}', ["interactions[0].value"]),
+        (RECORD, '{"interactions": [{"value": true}]}', ["interactions[0].value"]),
+    ],
+)
+def test_a_wrong_request_is_refused_by_the_name_of_its_field(edge, method, body, fields):
+    named = refused_fields(edge.post(method, body))
+
+    assert named == fields or (fields is None and named)
+
+
+def test_what_only_the_transcoder_notices_has_the_same_form(edge):
+    # Protobuf's times begin with the year 1.
+    reply = edge.post(UPDATE_USER, '{"user": {"createTime": "0000-01-01T00:00:00Z"}}')
+
+    assert refused_fields(reply) == ["body"]
+    assert "create_time" in reply.json()["message"]
+
+
+def test_at_most_so_many_violations_are_named(edge):
+    body = json.dumps({f"field{n}": n for n in range(100)})
+
+    assert len(refused_fields(edge.post(GET_USER, body))) == 16
+
+
+def test_a_query_parameter_is_refused_by_name(edge):
+    assert refused_fields(edge.post(f"{GET_USER}?userId=ada&x=y")) == ["userId"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "code"),
+    [
+        ("POST", "no.Such/Method", 404, 5),
+        ("POST", "marquee.user.v1.UserService/NoSuchMethod", 404, 5),
+        ("GET", "", 404, 5),
+        ("GET", GET_USER, 405, 12),
+        ("POST", GET_USER.replace("/", "%2F"), 400, 3),
+        ("POST", GET_USER + "%5c", 400, 3),
+    ],
+)
+def test_other_paths_are_answered_in_json(client, verb, path, status, code):
+    reply = client.request(verb, f"/{path}", content="{}")
+
+    assert reply.status_code == status
+    assert reply.json()["code"] == code
+    assert detail(reply.json(), ERROR_INFO)["reason"]
+
+
+def test_a_request_that_is_too_large_is_refused_in_json(edge):
+    reply = edge.post(GET_USER, json.dumps({"userId": "a" * 100_000}))
+
+    assert reply.status_code == 413
+    assert reply.json()["code"] == 8
+
+
+def test_a_deadline_that_passes_is_told_in_json(edge):
+    reply = edge.post(GET_USER, '{"userId": "slow"}')
+
+    assert reply.status_code == 504
+    assert reply.json()["code"] == 4
+
+
+def test_a_stream_comes_line_by_line(client):
+    path = "/marquee.notify.v1.NotificationService/Subscribe"
+    with client.stream("POST", path, content='{"userId": "ada"}') as reply:
+        cursors = [json.loads(line)["cursor"] for line in reply.iter_lines() if line]
+
+    assert cursors == ["0", "1", "2"]
+
+
+ids = st.text(max_size=12)
+times = st.integers(0, 4_000_000_000).map(lambda s: timestamp_pb2.Timestamp(seconds=s, nanos=5000))
+interactions = st.builds(
+    interaction_pb.Interaction,
+    event_id=ids,
+    user_id=ids,
+    movie_id=ids,
+    type=st.integers(0, 6),
+    value=st.floats(allow_nan=False),
+    occur_time=times,
+)
+users = st.builds(
+    user_pb2.User, id=ids, email=ids, attributes=st.dictionaries(ids, ids), create_time=times
+)
+
+
+@FUZZ
+@given(rows=st.lists(interactions, max_size=4), original_names=st.booleans())
+def test_every_correct_request_passes(client, calls, rows, original_names):
+    request = interaction_pb.RecordInteractionsRequest(interactions=rows)
+    body = json_format.MessageToJson(request, preserving_proto_field_name=original_names)
+
+    reply = client.post(f"/{RECORD}", content=body)
+
+    assert reply.status_code == 200, reply.text
+    assert calls.last.request == request
+
+
+@FUZZ
+@given(user=users, escaped=st.booleans())
+def test_every_correct_user_passes(client, calls, user, escaped):
+    request = user_pb.UpdateUserRequest(user=user)
+    body = json.dumps(json_format.MessageToDict(request), ensure_ascii=escaped)
+
+    reply = client.post(f"/{UPDATE_USER}", content=body.encode())
+
+    assert reply.status_code == 200, reply.text
+    assert calls.last.request == request
+
+
+@FUZZ
+@given(data=st.data())
+def test_every_broken_request_is_refused(client, data):
+    user = data.draw(users)
+    body = json.dumps(json_format.MessageToDict(user_pb.UpdateUserRequest(user=user)))
+    at = data.draw(st.integers(0, len(body) - 1))
+    instead = data.draw(st.sampled_from(["", "}", '"', "\\", "\x01", ","]))
+    broken = body[:at] + instead + body[at + 1 :]
+    try:
+        json.loads(broken)
+    except ValueError:
+        reply = client.post(f"/{UPDATE_USER}", content=broken)
+        assert refused_fields(reply)
+
+
+def grpc_web_frames(body: bytes) -> list[tuple[int, bytes]]:
+    frames = []
+    while body:
+        kind, length = struct.unpack(">BI", body[:5])
+        frames.append((kind, body[5 : 5 + length]))
+        body = body[5 + length :]
+    return frames
+
+
+@pytest.mark.parametrize(("user_id", "status"), [("ada", "0"), ("", "3"), ("slow", "14")])
+def test_grpc_web(client, user_id, status):
+    message = user_pb.GetUserRequest(user_id=user_id).SerializeToString()
+    reply = client.post(
+        f"/{GET_USER}",
+        content=struct.pack(">BI", 0, len(message)) + message,
+        headers={
+            "content-type": "application/grpc-web+proto",
+            "x-grpc-web": "1",
+            "origin": "https://example.org",
+        },
+    )
+
+    # Envoy tells an expired deadline to grpc-web by the HTTP status.
+    assert reply.status_code == (504 if user_id == "slow" else 200)
+    assert reply.headers["access-control-allow-origin"] == "https://example.org"
+    assert "grpc-status" in reply.headers["access-control-expose-headers"]
+    frames = grpc_web_frames(reply.content)
+    trailers = dict(
+        line.split(":", 1)
+        for kind, frame in frames
+        if kind == 0x80
+        for line in frame.decode().splitlines()
+    )
+    assert (trailers or reply.headers)["grpc-status"] == status
+    if status == "0":
+        assert user_pb.GetUserResponse.FromString(frames[0][1]).user.id == user_id
+
+
+def test_a_browser_may_ask_beforehand(client):
+    reply = client.options(
+        f"/{GET_USER}",
+        headers={
+            "origin": "https://example.org",
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "x-grpc-web,content-type",
+        },
+    )
+
+    assert reply.status_code == 200
+    assert "POST" in reply.headers["access-control-allow-methods"]
+    assert "x-grpc-web" in reply.headers["access-control-allow-headers"]
+    assert "access-control-allow-credentials" not in reply.headers
