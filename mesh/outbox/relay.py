@@ -34,7 +34,7 @@ class OutboxRelay:
         publisher: EventPublisher,
         owner: str,
         *,
-        batch: int = 100,
+        batch: int = 250,
         sweep_seconds: float = 0.5,
     ) -> None:
         """Takes the outbox, the way to the broker, and this replica's name.

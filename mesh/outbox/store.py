@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from pymongo import DeleteOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -93,7 +94,7 @@ class Outbox:
 
     async def remove(self, row_ids: Sequence[str]) -> None:
         """Forgets rows that the broker has acknowledged."""
-        await self._rows.delete_many({"_id": {"$in": list(row_ids)}})
+        await self._rows.bulk_write([DeleteOne({"_id": row_id}) for row_id in row_ids], ordered=False)
 
     async def depth(self) -> int:
         """Returns how many rows wait."""
