@@ -108,8 +108,6 @@ def test_every_stub_writes_its_request_and_reads_its_response(
     write, read = recording.codecs[f"/{method.containing_service.full_name}/{method.name}"]
     assert write(instance(method.input_type)) == b""
     assert type(read(b"")) is type(instance(method.output_type))
-    with pytest.raises(TypeError):
-        write(instance(method.output_type))
 
 
 def test_request_metadata_and_deadline_reach_the_channel(
