@@ -60,18 +60,30 @@ async def connect(address: str) -> AsyncIterator[Mesh]:
         RpcFailed: A call inside of the context failed and nobody caught its error.
     """
     async with open_channel(address) as channel:
-        try:
-            async with asyncio.timeout(_CONNECT_PATIENCE_S):
-                await channel.channel_ready()
-        except TimeoutError:
+        if not await _answers(channel):
             raise CliError(
                 f"nothing answers at {address}: start the mesh with `marquee up`, "
                 "or give the address of its edge with --edge or MARQUEE_EDGE"
-            ) from None
+            )
         try:
             yield Mesh(channel)
         except grpc.aio.AioRpcError as error:
             raise RpcFailed(error, address) from error
+
+
+async def _answers(channel: grpc.aio.Channel) -> bool:
+    """Tells whether a connection can be made; a refusal is an answer as good as silence."""
+    try:
+        async with asyncio.timeout(_CONNECT_PATIENCE_S):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    return False
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def patiently(

@@ -11,6 +11,7 @@ from marquee.reco.v1 import model_service_pb2 as pb
 from cli.errors import CliError
 from cli.mesh_client import Mesh, patiently
 from cli.terminal import Advance
+from cli.tracing import untraced
 
 _POLL_S = 0.25
 _INDEX_PATIENCE_S = 60.0
@@ -39,7 +40,8 @@ async def train_model(mesh: Mesh, *, seed: int, holdout: float, advance: Advance
     while model.status in (pb.MODEL_STATUS_UNSPECIFIED, pb.MODEL_STATUS_TRAINING):
         await asyncio.sleep(_POLL_S)
         request = pb.GetModelRequest(version=model.version)
-        model = (await patiently(mesh.models.GetModel, request)).model
+        with untraced():
+            model = (await patiently(mesh.models.GetModel, request)).model
         advance(max(0.0, model.progress - shown))
         shown = max(shown, model.progress)
     if model.status == pb.MODEL_STATUS_FAILED:
@@ -58,7 +60,8 @@ async def promote_model(mesh: Mesh, version: str) -> pb.GetIndexStatusResponse:
     await patiently(mesh.models.PromoteModel, pb.PromoteModelRequest(version=version))
     give_up_at = time.monotonic() + _INDEX_PATIENCE_S
     while time.monotonic() < give_up_at:
-        status = await patiently(mesh.models.GetIndexStatus, pb.GetIndexStatusRequest())
+        with untraced():
+            status = await patiently(mesh.models.GetIndexStatus, pb.GetIndexStatusRequest())
         if status.model_version == version:
             return status
         await asyncio.sleep(_POLL_S)

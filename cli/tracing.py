@@ -42,7 +42,7 @@ def traced(name: str) -> Iterator[str]:
     """
     with trace.get_tracer(SCOPE).start_as_current_span(name) as span:
         context = span.get_span_context()
-        if context.is_valid:
+        if context.is_valid and context.trace_flags.sampled:
             yield format(context.trace_id, "032x")
             return
     with trace.use_span(NonRecordingSpan(_new_context(TraceFlags.SAMPLED))) as span:

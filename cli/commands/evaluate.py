@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.address import checked_address
 from cli.aio import run
 from cli.commands.load import load_dataset
 from cli.commands.options import DatasetArgument, SeedOption
@@ -57,7 +58,7 @@ async def _evaluate(
     dataset = await asyncio.to_thread(open_dataset, name)
     async with AsyncExitStack() as context:
         if edge is not None:
-            served = await evaluate_mesh(edge, dataset, seed, console)
+            served = await evaluate_mesh(checked_address(edge), dataset, seed, console)
         else:
             stack = await context.enter_async_context(own_stack(console, traces=False))
             work = evaluate_mesh(stack.endpoints.edge, dataset, seed, console)

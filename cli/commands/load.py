@@ -6,7 +6,7 @@ import asyncio
 
 from rich.console import Console
 
-from cli.address import Target, find_target
+from cli.address import find_edge
 from cli.aio import run
 from cli.commands.options import DataDirOption, DatasetArgument, EdgeOption
 from cli.datasets.opening import open_dataset
@@ -38,13 +38,13 @@ def load(
     The exit status is 1 if a row was not recorded: CONFLICT (the event id has other content),
     UNKNOWN_MOVIE or INVALID.
     """
-    target = find_target(edge, data_dir)
-    return run(_load(dataset, target, make_console()))
+    address = find_edge(edge, data_dir)
+    return run(_load(dataset, address, make_console()))
 
 
-async def _load(name: str, target: Target, console: Console) -> int:
+async def _load(name: str, edge: str, console: Console) -> int:
     dataset = await asyncio.to_thread(open_dataset, name)
-    async with connect(target.edge) as mesh:
+    async with connect(edge) as mesh:
         report = await load_dataset(mesh, dataset, console)
     return 1 if report.refused else 0
 

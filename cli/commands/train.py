@@ -8,13 +8,11 @@ import typer
 from marquee.reco.v1 import model_service_pb2
 from rich.console import Console
 
-from cli.address import Target, find_target
 from cli.aio import run
 from cli.commands.options import DataDirOption, EdgeOption, SeedOption
 from cli.mesh_client import Mesh, connect
 from cli.modelling import beside_popularity, promote_model, train_model
 from cli.terminal import make_console, progress
-from cli.tracing import telemetry
 from cli.views.quality import quality_table
 from cli.views.text import cell
 from devstack.state import DEFAULT_DIRECTORY
@@ -42,12 +40,12 @@ def train(
     Shows the quality on held-out interactions beside that of plain popularity, and waits until the
     index serves the model.
     """
-    target = find_target(edge, data_dir)
-    return run(_train(target, seed, holdout, promote, make_console()))
+    address = find_edge(edge, data_dir)
+    return run(_train(address, seed, holdout, promote, make_console()))
 
 
-async def _train(target: Target, seed: int, holdout: float, promote: bool, console: Console) -> int:
-    async with telemetry(target.otlp), connect(target.edge) as mesh:
+async def _train(edge: str, seed: int, holdout: float, promote: bool, console: Console) -> int:
+    async with connect(edge) as mesh:
         await train_and_promote(mesh, console, seed=seed, holdout=holdout, promote=promote)
     return 0
 

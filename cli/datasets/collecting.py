@@ -57,7 +57,11 @@ def collect_ratings(path: Path, rows: Iterable[Row], order: Sequence[int]) -> Ra
     problems = Problems(path)
     builder = RatingsBuilder()
     user, movie, value, time = order
+    width = max(order) + 1
     for line, row in rows:
+        if len(row) < width:
+            problems.add(line, f"{len(row)} fields instead of {width}")
+            continue
         try:
             builder.add(
                 fields.identifier("user id", row[user]),
@@ -67,8 +71,6 @@ def collect_ratings(path: Path, rows: Iterable[Row], order: Sequence[int]) -> Ra
             )
         except fields.FieldError as error:
             problems.add(line, str(error))
-        except IndexError:
-            problems.add(line, f"{len(row)} fields instead of {max(order) + 1}")
     problems.raise_if_any()
     ratings = builder.build()
     if not len(ratings):

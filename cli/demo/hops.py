@@ -49,8 +49,13 @@ HOPS: tuple[Hop, ...] = (
     Hop("outbox to Kafka", _is(_RECO, "PRODUCER", f"send {topics.INTERACTION_EVENTS}")),
     Hop("refresher", _is(_RECO, "CONSUMER", f"process {topics.INTERACTION_EVENTS}")),
     Hop("outbox to Kafka again", _is(_RECO, "PRODUCER", f"send {topics.RECOMMENDATION_EVENTS}")),
-    Hop("notification plan", _is(_NOTIFY, "CONSUMER", f"process {topics.RECOMMENDATION_EVENTS}")),
-    Hop("MongoDB: inbox", _in_mongodb(_NOTIFY)),
+    Hop(
+        "notification service", _is(_NOTIFY, "CONSUMER", f"process {topics.RECOMMENDATION_EVENTS}")
+    ),
+    Hop("notification plan", _is(_NOTIFY, "INTERNAL", "plan notification")),
+    Hop("MongoDB: notification", _in_mongodb(_NOTIFY)),
+    Hop("inbox", _is(_NOTIFY, "INTERNAL", "deliver inbox")),
+    Hop("live stream", _is(_NOTIFY, "INTERNAL", "deliver stream")),
 )
 
 

@@ -132,7 +132,8 @@ def _describe_plan(ratings: steps.RatingPlan) -> str:
 def _show_notification(told: steps.Told, console: Console) -> None:
     notification = told.notification
     console.print(cell(notification.title, "bold"))
-    console.print(cell(notification.body))
+    for line in notification.body.splitlines():
+        console.print(cell(f"  {line}"))
     console.print(
         cell(
             f"on the stream {told.stream_seconds * 1000:,.0f} ms after the rating, "
