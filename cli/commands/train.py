@@ -8,6 +8,7 @@ import typer
 from marquee.reco.v1 import model_service_pb2
 from rich.console import Console
 
+from cli.address import find_edge
 from cli.aio import run
 from cli.commands.options import DataDirOption, EdgeOption, SeedOption
 from cli.mesh_client import Mesh, connect
