@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +21,8 @@ from mesh.telemetry.setup import setup_telemetry
 
 _log = structlog.get_logger(__name__)
 SettingsT = TypeVar("SettingsT", bound=MeshSettings)
+ResultT = TypeVar("ResultT")
+_STOP_SECONDS = 10.0
 
 
 class Component(Protocol):
@@ -56,32 +59,78 @@ class Application:
         self.draining = draining or asyncio.Event()
 
 
-async def serve(settings: MeshSettings, application: Application) -> int:
+async def serve(
+    settings: MeshSettings, application: Application, *, signalled: asyncio.Event | None = None
+) -> int:
     """Runs an application until SIGTERM, SIGINT or its own failure.
+
+    Args:
+        settings: Address, limits, and how long to drain.
+        application: What to run.
+        signalled: Ends it when set; None: SIGTERM and SIGINT do.
 
     Returns:
         The exit status: 0 after a signal, 1 after a failure.
     """
-    loop = asyncio.get_running_loop()
-    signalled = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled.set)
+    end = (signalled or _set_by_signals(), application.failure)
     server = MeshServer(settings, application.registrations, draining=application.draining)
     async with AsyncExitStack() as stack:
-        for component in application.components:
-            await component.start()
-            stack.push_async_callback(component.stop)
-        await server.start()
-        stack.push_async_callback(server.drain)
-        await server.set_serving(True)
-        _log.info("serving", listen=settings.listen)
-        waits = [asyncio.create_task(event.wait()) for event in (signalled, application.failure)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        if await _unless_set(_start(server, application, stack), *end):
+            _log.info("serving", listen=settings.listen)
+            await _unless_set(asyncio.Event().wait(), *end)
         _log.info("draining")
     _log.info("stopped")
     return 1 if application.failure.is_set() else 0
+
+
+async def _start(server: MeshServer, application: Application, stack: AsyncExitStack) -> bool:
+    for component in application.components:
+        await component.start()
+        stack.push_async_callback(_stop, component)
+    await server.start()
+    stack.push_async_callback(server.drain)
+    await server.set_serving(True)
+    return True
+
+
+async def _stop(component: Component) -> None:
+    """Stops a component; one that fails or hangs keeps the others from nothing."""
+    name = type(component).__name__
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await component.stop()
+    except TimeoutError:
+        _log.error("component does not stop", component=name, seconds=_STOP_SECONDS)
+    except Exception:
+        _log.exception("component failed to stop", component=name)
+
+
+def _set_by_signals() -> asyncio.Event:
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled.set)
+    return signalled
+
+
+async def _unless_set(work: Awaitable[ResultT], *events: asyncio.Event) -> ResultT | None:
+    """Does some work, but leaves it when an event is set.
+
+    Returns:
+        What the work returned, or None if it was left.
+    """
+    task = asyncio.ensure_future(work)
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        for future in (task, *waits):
+            future.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return None
 
 
 def run_service(
@@ -94,7 +143,7 @@ def run_service(
     Args:
         name: service.name in traces and logs, for example `marquee-user`.
         settings_type: What to read from the environment.
-        bootstrap: Wires the application; it must stop what it opened if it fails.
+        bootstrap: Wires the application; it must stop what it opened if it fails or is cancelled.
 
     Raises:
         SystemExit: Always, with the exit status. 2: a wrong setting or an unusable database.
@@ -109,7 +158,9 @@ def run_service(
     )
 
     async def main() -> int:
-        return await serve(settings, await bootstrap(settings))
+        signalled = _set_by_signals()
+        application = await _unless_set(bootstrap(settings), signalled)
+        return 0 if application is None else await serve(settings, application, signalled=signalled)
 
     try:
         status = asyncio.run(main())
@@ -117,7 +168,7 @@ def run_service(
         print(f"configuration error: {error}", file=sys.stderr)
         status = 2
     except PyMongoError as error:
-        print(f"MongoDB at {_without_secrets(settings.mongodb_uri)}: {error}", file=sys.stderr)
+        print(f"MongoDB at {_address(settings.mongodb_uri)}: {_brief(error)}", file=sys.stderr)
         status = 2
     except OSError as error:
         print(f"configuration error: {error}", file=sys.stderr)
@@ -127,6 +178,12 @@ def run_service(
     raise SystemExit(status)
 
 
-def _without_secrets(uri: str) -> str:
+def _address(uri: str) -> str:
+    """Returns a connection string without the parts that may be secret."""
     scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def _brief(error: PyMongoError) -> str:
+    """Returns what pymongo says, without the description of the topology, on one line."""
+    return " ".join(str(error).partition(", Timeout:")[0].split())

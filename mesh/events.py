@@ -17,7 +17,7 @@ from mesh.ids import new_id
 from mesh.kafka import topics
 from mesh.kafka.record import IncomingRecord, OutgoingRecord
 from mesh.telemetry.context import TRACEPARENT, current_traceparent
-from mesh.times import now
+from mesh.times import now, to_milliseconds
 
 _TOPIC_OF: Mapping[type[Message], str] = {
     events_pb2.UserChanged: topics.USER_EVENTS,
@@ -109,27 +109,37 @@ def from_record(record: IncomingRecord) -> Event:
         UndecodableEventError: A header is missing or wrong, the type is unknown or does not belong
             to the topic, or the value is not such a message.
     """
-    kind = _TYPES.get(_header(record, "ce_type"))
+    type_name = _header(record, "ce_type")
+    kind = _TYPES.get(type_name)
     if kind is None:
-        raise UndecodableEventError(f"unknown type {_header(record, 'ce_type')[:100]!r}")
+        raise UndecodableEventError(f"unknown type {type_name[:100]!r}")
     if record.topic != _TOPIC_OF[kind]:
         raise UndecodableEventError(f"{kind.DESCRIPTOR.full_name} does not belong to this topic")
     if record.value is None:
         raise UndecodableEventError("the value is null")
     try:
-        time = datetime.fromisoformat(_header(record, "ce_time")).astimezone(UTC)
         message = kind.FromString(record.value)
-    except (DecodeError, ValueError) as error:
-        raise UndecodableEventError(f"{type(error).__name__}: {error}") from error
+    except DecodeError as error:
+        raise UndecodableEventError(f"DecodeError: {error}") from error
     return Event(
         id=_header(record, "ce_id"),
         source=_header(record, "ce_source"),
         subject=_header(record, "ce_subject"),
-        time=time,
+        time=_time(_header(record, "ce_time")),
         sequence=record.offset,
         message=message,
         traceparent=_text(record.headers.get(TRACEPARENT, b"")),
     )
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("no offset from UTC")
+        return to_milliseconds(moment.astimezone(UTC))
+    except (ValueError, OverflowError) as error:
+        raise UndecodableEventError(f"header ce_time: {error}") from error
 
 
 def _header(record: IncomingRecord, name: str) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 from opentelemetry import metrics, trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from mesh import contracts
 from mesh.interceptors.deadline import remaining_seconds
-from mesh.telemetry.context import TRACEPARENT, current_traceparent
+from mesh.telemetry.context import TRACEPARENT, traceparent_of
 from mesh.telemetry.rpc import BUCKETS, code_name
 from mesh.telemetry.setup import SCOPE
 
@@ -22,7 +21,8 @@ from mesh.telemetry.setup import SCOPE
 def service_config() -> str:
     """Returns the gRPC service config of the mesh as JSON.
 
-    Each RPC has its default timeout; those that are safe to repeat are retried on UNAVAILABLE.
+    No call takes longer than its RPC's longest timeout; those that are safe to repeat are retried
+    on UNAVAILABLE. The default timeouts are not in it: a client would take them for limits, too.
     """
     return json.dumps(
         {
@@ -34,7 +34,7 @@ def service_config() -> str:
                             "method": policy.method.split("/")[2],
                         }
                     ],
-                    **({"timeout": f"{policy.default_timeout}s"} if policy.default_timeout else {}),
+                    **({"timeout": f"{policy.max_timeout:.3f}s"} if policy.max_timeout else {}),
                     **({"retryPolicy": _RETRY} if policy.retry_safe else {}),
                 }
                 for policy in contracts.policies().values()
@@ -59,6 +59,7 @@ def open_channel(target: str, *, max_message_bytes: int = 8 * 1024 * 1024) -> gr
         target: host:port.
         max_message_bytes: Largest message taken or sent.
     """
+    calls = _Calls(target)
     return grpc.aio.insecure_channel(
         target,
         options=[
@@ -68,13 +69,21 @@ def open_channel(target: str, *, max_message_bytes: int = 8 * 1024 * 1024) -> gr
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ],
-        interceptors=[_UnaryCalls(), _StreamCalls()],
+        interceptors=[_UnaryCalls(calls), _StreamCalls(calls)],
     )
 
 
-class _Telemetry:
-    def __init__(self) -> None:
-        self._recording: set[asyncio.Future[None]] = set()
+class _Calls:
+    """Starts a span and a measurement for each call, and hands deadline and trace context on."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._attributes: dict[str, str | int] = {
+            "rpc.system.name": "grpc",
+            "server.address": host or target,
+            **({"server.port": int(port)} if host and port.isdigit() else {}),
+        }
+        self._endings: set[asyncio.Future[None]] = set()
         self._tracer = trace.get_tracer(SCOPE)
         self._duration = metrics.get_meter(SCOPE).create_histogram(
             "rpc.client.call.duration",
@@ -83,23 +92,16 @@ class _Telemetry:
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
 
-    def begin(self, details: grpc.aio.ClientCallDetails) -> tuple[Any, Callable[[Any], None]]:
-        """Returns the details to call with and what to run with the call once it is done."""
-        method = details.method
-        name = (method.decode() if isinstance(method, bytes) else method).removeprefix("/")
-        attributes = {"rpc.system.name": "grpc", "rpc.method": name}
-        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        with trace.use_span(span):
-            traceparent = current_traceparent()
-        metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        if traceparent and metadata.get(TRACEPARENT) is None:
-            metadata.add(TRACEPARENT, traceparent)
-        remaining = remaining_seconds()
-        timeouts = [left for left in (details.timeout, remaining) if left is not None]
+    async def make(
+        self, continuation: Any, details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        """Makes the call; its span ends when the call does."""
+        name = _path(details).removeprefix("/")
+        attributes = {**self._attributes, "rpc.method": name}
         begin = time.perf_counter()
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
-        async def record(call: Any) -> None:
-            code = code_name(await call.code())
+        def end(code: str) -> None:
             outcome = {"rpc.response.status_code": code}
             if code != "OK":
                 outcome["error.type"] = code
@@ -108,42 +110,66 @@ class _Telemetry:
             span.end()
             self._duration.record(time.perf_counter() - begin, {**attributes, **outcome})
 
-        def end(call: Any) -> None:
-            task = asyncio.ensure_future(record(call))
-            self._recording.add(task)
-            task.add_done_callback(self._recording.discard)
+        async def end_with(call: Any) -> None:
+            end(code_name(await call.code()))
 
-        called = grpc.aio.ClientCallDetails(
-            method=details.method,
-            timeout=min(timeouts) if timeouts else None,
-            metadata=metadata,
-            credentials=details.credentials,
-            wait_for_ready=details.wait_for_ready,
-        )
-        return called, end
+        def on_done(call: Any) -> None:
+            ending = asyncio.ensure_future(end_with(call))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+        try:
+            call = await continuation(_handed_on(details, span), request)
+        except BaseException as error:
+            end("CANCELLED" if isinstance(error, asyncio.CancelledError) else "UNKNOWN")
+            raise
+        call.add_done_callback(on_done)
+        return call
+
+
+def _handed_on(details: grpc.aio.ClientCallDetails, span: Span) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    traceparent = traceparent_of(span)
+    if traceparent and metadata.get(TRACEPARENT) is None:
+        metadata.add(TRACEPARENT, traceparent)
+    return grpc.aio.ClientCallDetails(
+        method=details.method,
+        timeout=_timeout(details),
+        metadata=metadata,
+        credentials=details.credentials,
+        wait_for_ready=details.wait_for_ready,
+    )
+
+
+def _timeout(details: grpc.aio.ClientCallDetails) -> float | None:
+    """Returns the shorter of what was asked for and what is left, or else the RPC's default."""
+    timeouts = [left for left in (details.timeout, remaining_seconds()) if left is not None]
+    if timeouts:
+        return min(timeouts)
+    policy = contracts.policies().get(_path(details))
+    return None if policy is None else policy.default_timeout
+
+
+def _path(details: grpc.aio.ClientCallDetails) -> str:
+    method = details.method
+    return method.decode() if isinstance(method, bytes) else method
 
 
 class _UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self) -> None:
-        self._telemetry = _Telemetry()
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
 
     async def intercept_unary_unary(
         self, continuation: Any, client_call_details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
-        details, end = self._telemetry.begin(client_call_details)
-        call = await continuation(details, request)
-        call.add_done_callback(end)
-        return call
+        return await self._calls.make(continuation, client_call_details, request)
 
 
 class _StreamCalls(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self) -> None:
-        self._telemetry = _Telemetry()
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
 
     async def intercept_unary_stream(
         self, continuation: Any, client_call_details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
-        details, end = self._telemetry.begin(client_call_details)
-        call = await continuation(details, request)
-        call.add_done_callback(end)
-        return call
+        return await self._calls.make(continuation, client_call_details, request)

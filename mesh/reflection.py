@@ -31,9 +31,7 @@ class MeshReflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]  
         """Answers reflection requests; see grpc_reflection."""
         scope = dict(context.invocation_metadata() or ()).get(SCOPE_HEADER)
         answer = (
-            self._mesh.ServerReflectionInfo
-            if scope == "mesh"
-            else super().ServerReflectionInfo
+            self._mesh.ServerReflectionInfo if scope == "mesh" else super().ServerReflectionInfo
         )
         async for response in answer(request_iterator, context):
             yield response

@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from mesh.interceptors.base import LayeredInterceptor
+from mesh.interceptors.base import Layer, LayeredInterceptor
+from mesh.interceptors.calls import CallsLayer
 from mesh.interceptors.deadline import DeadlineLayer
 from mesh.interceptors.errors import ErrorLayer
+from mesh.interceptors.streams import StreamsLayer
 from mesh.reflection import MeshReflection
 from mesh.settings import MeshSettings
 from mesh.telemetry.rpc import ServerTelemetry
 
+_log = structlog.get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_INFRASTRUCTURE_CALLS = 1000
+_STREAMS_END_SECONDS = 1.0
+_HANDLERS_END_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,20 @@ class MeshServer:
         self._draining = draining or asyncio.Event()
         self._names = [registration.service_name for registration in registrations]
         self._health = health.aio.HealthServicer()
+        self._calls = CallsLayer(settings.max_concurrent_rpcs)
+        self._streams = StreamsLayer()
+        errors = ErrorLayer()
+        layers: list[Layer] = [
+            ServerTelemetry(),
+            errors,
+            self._calls,
+            self._streams,
+            DeadlineLayer(),
+        ]
         self._server = grpc.aio.server(
-            interceptors=[LayeredInterceptor([ServerTelemetry(), ErrorLayer(), DeadlineLayer()])],
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+            interceptors=[LayeredInterceptor(layers, infrastructure=[errors, self._streams])],
+            # A last resort; `CallsLayer` refuses earlier, with details.
+            maximum_concurrent_rpcs=2 * settings.max_concurrent_rpcs + _INFRASTRUCTURE_CALLS,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -95,7 +113,10 @@ class MeshServer:
         try:
             port = self._server.add_insecure_port(self._settings.listen)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._settings.listen}: {error}") from error
+            raise OSError(
+                f"cannot listen on {self._settings.listen}: the port is in use, or the address is "
+                "not one of this machine (MARQUEE_LISTEN)"
+            ) from error
         await self._server.start()
         return port
 
@@ -110,9 +131,16 @@ class MeshServer:
 
         Calls under way get the grace of the settings; grpc answers CANCELLED to calls that were
         queued when it ends, which is why the pause comes first. Streams that wait for `draining`
-        end after the pause, so that those who resume are sent to a replica that stays.
+        end after the pause, so that those who resume are sent to a replica that stays; those that
+        do not wait for it are ended a second later, with UNAVAILABLE.
         """
+        grace = self._settings.grace_seconds
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_seconds)
         self._draining.set()
-        await self._server.stop(self._settings.grace_seconds)
+        async with asyncio.TaskGroup() as ending:
+            ending.create_task(self._streams.end(min(_STREAMS_END_SECONDS, grace / 2)))
+            ending.create_task(self._server.stop(grace))
+        # grpc cancels what is left and does not wait for it; what it stands on ends next.
+        if not await self._calls.wait_until_idle(_HANDLERS_END_SECONDS):
+            _log.warning("calls do not end", seconds=_HANDLERS_END_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "MARQUEE_"
 
@@ -15,7 +15,9 @@ PREFIX = "MARQUEE_"
 class MeshSettings(BaseSettings):
     """What every service needs to know. Each field is read from MARQUEE_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     listen: Annotated[str, Field(description="host:port on which gRPC is served")]
     mongodb_uri: Annotated[
@@ -59,9 +61,26 @@ class MeshSettings(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _listen_is_host_and_port(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if not (host and colon and port.isdigit() and int(port) < 65_536):
+        if not _is_host_and_port(value):
             raise ValueError("must be host:port, for example 0.0.0.0:50051")
+        return value
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _kafka_bootstrap_names_servers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        if not all(_is_host_and_port(server) for server in servers):
+            raise ValueError(
+                "must be host:port[,host:port…], for example kafka-0:9092,kafka-1:9092"
+            )
+        return ",".join(servers)
+
+    @field_validator("otlp_endpoint", "otlp_metrics_endpoint")
+    @classmethod
+    def _otlp_endpoint_is_a_url(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if value and not (scheme in {"http", "https"} and rest):
+            raise ValueError("must be http://host:port or https://host:port, or empty")
         return value
 
     @field_validator("mongodb_uri")
@@ -73,6 +92,11 @@ class MeshSettings(BaseSettings):
 
 
 SettingsT = TypeVar("SettingsT", bound=MeshSettings)
+
+
+def _is_host_and_port(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and int(port) < 65_536
 
 
 def load_settings(kind: type[SettingsT]) -> SettingsT:
@@ -87,7 +111,10 @@ def load_settings(kind: type[SettingsT]) -> SettingsT:
         problems = "; ".join(
             f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: "
             f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
+            for problem in error.errors(include_input=False)
         )
-        print(f"configuration error: {problems}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except SettingsError as error:
+        # A field of a composite type whose variable is not JSON; the cause may quote its value.
+        problems = str(error)
+    print(f"configuration error: {problems}", file=sys.stderr)
+    raise SystemExit(2)

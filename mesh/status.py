@@ -10,18 +10,12 @@ from mesh.errors import Aborted, Code, InvalidArgument, MeshError, NotFound, Una
 
 ERROR_DOMAIN = "marquee"
 
-
-def _as_mesh_error(error: BaseException) -> MeshError | None:
-    if isinstance(error, MeshError):
-        return error
-    if isinstance(error, mongo_errors.PyMongoError):
-        if error.has_error_label("TransientTransactionError") and not isinstance(
-            error, mongo_errors.ConnectionFailure
-        ):
-            return Aborted("WRITE_CONFLICT", "another write of the same data was faster; try again")
-        if isinstance(error, mongo_errors.ConnectionFailure) or error.timeout:
-            return Unavailable("DATABASE_UNAVAILABLE", "the database does not answer")
-    return None
+# A status travels as metadata, of which callers take 8 KiB: the message once percent-encoded, and
+# the whole status once more in base64.
+_MESSAGE_BYTES = 512
+_VALUE_BYTES = 256
+_VIOLATIONS_BYTES = 2048
+_WRITE_CONFLICT = 112
 
 
 def to_status(error: BaseException) -> status_pb2.Status:
@@ -32,7 +26,8 @@ def to_status(error: BaseException) -> status_pb2.Status:
 
     Returns:
         A status with google.rpc.ErrorInfo and, where they apply, BadRequest, ResourceInfo and
-        RetryInfo. An exception outside of the map becomes INTERNAL and tells nothing of itself.
+        RetryInfo, small enough to travel. An exception outside of the map becomes INTERNAL and
+        tells nothing of itself.
     """
     mapped = _as_mesh_error(error)
     if mapped is None:
@@ -43,34 +38,51 @@ def to_status(error: BaseException) -> status_pb2.Status:
         )
     return status_pb2.Status(
         code=mapped.code,
-        message=mapped.message,
+        message=_cut(mapped.message, _MESSAGE_BYTES),
         details=[_pack(detail) for detail in _details(mapped)],
+    )
+
+
+def _as_mesh_error(error: BaseException) -> MeshError | None:
+    if isinstance(error, MeshError):
+        return error
+    if isinstance(error, mongo_errors.PyMongoError):
+        if _is_write_conflict(error):
+            return Aborted("WRITE_CONFLICT", "another write of the same data was faster; try again")
+        if isinstance(error, mongo_errors.ConnectionFailure) or error.timeout:
+            return Unavailable("DATABASE_UNAVAILABLE", "the database does not answer")
+    return None
+
+
+def _is_write_conflict(error: mongo_errors.PyMongoError) -> bool:
+    # A transaction that ran out of time quotes, as its cause, what kept it from being committed.
+    cause = error.__cause__ if error.timeout else None
+    return any(
+        isinstance(found, mongo_errors.OperationFailure)
+        and (
+            found.code == _WRITE_CONFLICT
+            or (not found.timeout and found.has_error_label("TransientTransactionError"))
+        )
+        for found in (error, cause)
     )
 
 
 def _details(error: MeshError) -> list[message.Message]:
     details: list[message.Message] = [
         error_details_pb2.ErrorInfo(
-            reason=error.reason, domain=ERROR_DOMAIN, metadata=dict(error.metadata)
+            reason=error.reason,
+            domain=ERROR_DOMAIN,
+            metadata={name: _cut(value, _VALUE_BYTES) for name, value in error.metadata.items()},
         )
     ]
     if isinstance(error, InvalidArgument):
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=violation.field, description=violation.description
-                    )
-                    for violation in error.violations
-                ]
-            )
-        )
+        details.append(_bad_request(error))
     if isinstance(error, NotFound):
         details.append(
             error_details_pb2.ResourceInfo(
                 resource_type=error.resource_type,
-                resource_name=error.name,
-                description=error.message,
+                resource_name=_cut(error.name, _VALUE_BYTES),
+                description=_cut(error.message, _VALUE_BYTES),
             )
         )
     if error.retry_after is not None:
@@ -78,6 +90,29 @@ def _details(error: MeshError) -> list[message.Message]:
         delay.FromMilliseconds(int(error.retry_after * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return details
+
+
+def _bad_request(error: InvalidArgument) -> error_details_pb2.BadRequest:
+    """Lists as many violations as fit; the first one always does."""
+    found = error_details_pb2.BadRequest()
+    for violation in error.violations:
+        found.field_violations.add(
+            field=_cut(violation.field, _VALUE_BYTES),
+            description=_cut(violation.description, _VALUE_BYTES),
+        )
+        if found.ByteSize() > _VIOLATIONS_BYTES:
+            if len(found.field_violations) > 1:
+                del found.field_violations[-1]
+            break
+    return found
+
+
+def _cut(text: str, maximum: int) -> str:
+    """Shortens a text to at most `maximum` bytes of UTF-8."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= maximum:
+        return raw.decode()
+    return raw[: maximum - len("…".encode())].decode("utf-8", "ignore") + "…"
 
 
 def _pack(detail: message.Message) -> any_pb2.Any:

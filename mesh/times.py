@@ -5,7 +5,7 @@ MongoDB keeps milliseconds; `now` is cut to them, so that what was written is wh
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf import timestamp_pb2
 
@@ -37,7 +37,10 @@ def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
     """
     if not 0 <= stamp.nanos < 1_000_000_000:
         raise ValueError("nanos must be from 0 to 999,999,999")
-    return to_milliseconds(stamp.ToDatetime(tzinfo=UTC))
+    try:
+        return _EPOCH + timedelta(seconds=stamp.seconds, milliseconds=stamp.nanos // 1_000_000)
+    except OverflowError as error:
+        raise ValueError("seconds must lie in the years 1 to 9999") from error
 
 
 def unix_seconds(moment: datetime) -> float:

@@ -1,1 +1,1 @@
-"""What happens around every RPC, outermost first: telemetry, errors, deadline."""
+"""What happens around every RPC: telemetry, errors, calls, streams, deadline, outermost first."""

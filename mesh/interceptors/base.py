@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from typing import Any, Protocol
 
 import grpc
 
+from mesh.errors import FieldViolation, InvalidArgument
+
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
+_Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs only
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,65 +39,120 @@ class Layer(Protocol):
 
 
 class LayeredInterceptor(grpc.aio.ServerInterceptor):
-    """Runs every handler of the mesh inside the layers; health and reflection are left alone."""
+    """Runs every handler inside layers.
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        """Takes the layers, outermost first."""
+    A whole call, the sending of a stream included, is one coroutine in one task: what a layer sets
+    in context variables holds throughout, a timeout also ends a call that waits for a caller who
+    does not read, and whatever ends the call passes through every layer before the task is done.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, infrastructure: Sequence[Layer] = ()) -> None:
+        """Takes the layers, outermost first.
+
+        Args:
+            layers: For the RPCs of the mesh.
+            infrastructure: For health and reflection.
+        """
         self._layers = tuple(layers)
+        self._infrastructure = tuple(infrastructure)
+        self._wrapped: dict[str, _Handler] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wraps the handler that grpc found."""
-        handler = await continuation(handler_call_details)
+    ) -> _Handler | None:
+        """Wraps the handler that grpc found, once per method."""
         method = handler_call_details.method
-        if handler is None or method.startswith(_INFRASTRUCTURE):
-            return handler
-        metadata = {
-            key: value
-            for key, value in handler_call_details.invocation_metadata or ()
-            if isinstance(value, str)
-        }
-        return self._wrap(handler, method, metadata)
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            foreign = method.startswith(_INFRASTRUCTURE)
+            wrapped = _wrap(handler, method, self._infrastructure if foreign else self._layers)
+            self._wrapped[method] = wrapped
+        return wrapped
 
-    def _wrap(
-        self, handler: Any, method: str, metadata: Mapping[str, str]
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        layers = self._layers
 
-        async def unary(request: Any, context: Any) -> Any:
-            call = ServerCall(method, metadata, context)
-            async with AsyncExitStack() as stack:
-                for layer in layers:
-                    await stack.enter_async_context(layer.around(call))
-                return await inner(request, context)
+def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
+    inner = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    checked = _stream_of_messages if handler.request_streaming else _message
 
-        async def streaming(request: Any, context: Any) -> AsyncIterator[Any]:
-            call = ServerCall(method, metadata, context)
-            async with AsyncExitStack() as stack:
-                for layer in layers:
-                    await stack.enter_async_context(layer.around(call))
-                # A caller who goes away leaves the generator suspended: close it here and now.
-                async with aclosing(inner(request, context)) as responses:
+    async def enter(stack: AsyncExitStack, context: Any) -> None:
+        call = ServerCall(method, _text_metadata(context), context)
+        for layer in layers:
+            await stack.enter_async_context(layer.around(call))
+
+    async def unary(request: Any, context: Any) -> Any:
+        async with AsyncExitStack() as stack:
+            await enter(stack, context)
+            return await inner(checked(request), context)
+
+    async def streaming(request: Any, context: Any) -> None:
+        async with AsyncExitStack() as stack:
+            await enter(stack, context)
+            try:
+                answer = inner(checked(request), context)
+                if not hasattr(answer, "__aiter__"):
+                    await answer  # a handler that writes to the context itself
+                    return
+                async with aclosing(answer) as responses:
                     async for response in responses:
-                        yield response
+                        await context.write(response)
+            except (grpc.aio.AbortError, grpc.aio.UsageError):
+                raise
+            except grpc.aio.BaseError as error:
+                # What grpc raises from a write when nobody reads any more.
+                raise asyncio.CancelledError("the caller has gone") from error
 
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.unary_unary:
-            inner = handler.unary_unary
-            return grpc.unary_unary_rpc_method_handler(unary, **codec)
-        if handler.unary_stream:
-            inner = handler.unary_stream
-            return grpc.unary_stream_rpc_method_handler(streaming, **codec)
-        if handler.stream_unary:
-            inner = handler.stream_unary
-            return grpc.stream_unary_rpc_method_handler(unary, **codec)
-        inner = handler.stream_stream
-        return grpc.stream_stream_rpc_method_handler(streaming, **codec)
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    return make(
+        streaming if handler.response_streaming else unary,
+        request_deserializer=_tolerant(handler.request_deserializer),
+        response_serializer=handler.response_serializer,
+    )
+
+
+def _text_metadata(context: Any) -> dict[str, str]:
+    return {
+        key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+    }
+
+
+class _Unreadable:
+    """Stands for a request that is no message of its type, until the layers are in place."""
+
+
+def _tolerant(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    # grpc would answer UNKNOWN with the text of the exception, past every layer.
+    if deserializer is None:
+        return None
+
+    def deserialize(raw: bytes) -> Any:
+        try:
+            return deserializer(raw)
+        except Exception:  # protobuf promises no certain type
+            return _Unreadable()
+
+    return deserialize
+
+
+def _message(request: Any) -> Any:
+    if isinstance(request, _Unreadable):
+        raise InvalidArgument(
+            [FieldViolation("request", "is not an encoded message of the type this RPC takes")]
+        )
+    return request
+
+
+async def _stream_of_messages(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _message(request)

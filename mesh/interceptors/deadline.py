@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 
 import pymongo
@@ -13,6 +13,11 @@ import pymongo
 from mesh import contracts
 from mesh.errors import DeadlineExceeded
 from mesh.interceptors.base import ServerCall
+from mesh.mongo.client import OPERATION_SECONDS
+
+# MongoDB gets a little less than the whole time: "the database does not answer" is of more use
+# than a deadline exceeded, and must still reach the caller.
+_SHARE_OF_THE_DATABASE = 0.95
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -36,11 +41,16 @@ class DeadlineLayer:
         if seconds is None:
             yield
             return
+        if seconds <= 0:
+            raise DeadlineExceeded(0)
+        # `pymongo.timeout` replaces the limit that each operation has; it may only shorten it.
+        shorter = seconds * _SHARE_OF_THE_DATABASE
+        database = pymongo.timeout(shorter) if shorter < OPERATION_SECONDS else nullcontext()
         token = _deadline.set(time.monotonic() + seconds)
         timeout = asyncio.timeout(seconds)
         try:
             async with timeout:
-                with pymongo.timeout(seconds):
+                with database:
                     yield
         except TimeoutError:
             if timeout.expired():

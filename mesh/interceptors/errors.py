@@ -9,7 +9,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
-from mesh.errors import Code
+from mesh.errors import Code, MeshError
 from mesh.interceptors.base import ServerCall
 from mesh.status import to_status
 
@@ -30,4 +30,7 @@ class ErrorLayer:
             status = to_status(error)
             if status.code == Code.INTERNAL:
                 _log.exception("rpc failed", rpc_method=call.method)
+            elif status.code == Code.UNAVAILABLE and not isinstance(error, MeshError):
+                # Its text may quote data; its type says what is away.
+                _log.warning("rpc unavailable", rpc_method=call.method, error=type(error).__name__)
             await call.context.abort_with_status(rpc_status.to_status(status))

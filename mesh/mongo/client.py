@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
@@ -12,7 +13,13 @@ from pymongo.write_concern import WriteConcern
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
+Session = AsyncClientSession
 ResultT = TypeVar("ResultT")
+
+OPERATION_SECONDS: Final = 5.0
+"""How long one operation may take, outside of a call with less time."""
+
+_TRANSACTION_SECONDS: Final = 10.0
 
 
 class NotAReplicaSetError(Exception):
@@ -22,14 +29,14 @@ class NotAReplicaSetError(Exception):
 def connect(uri: str, app_name: str) -> Client:
     """Makes a client; it connects when first used.
 
-    Every operation is bounded by 5 s unless a deadline says otherwise, and is acknowledged by a
-    majority. Call it after `setup_telemetry`: earlier clients are not traced.
+    Every operation is bounded by `OPERATION_SECONDS` unless a deadline leaves it less, and is
+    acknowledged by a majority. Call it after `setup_telemetry`: earlier clients are not traced.
     """
     return AsyncMongoClient(
         uri,
         appname=app_name,
         w="majority",
-        timeoutMS=5000,
+        timeoutMS=int(OPERATION_SECONDS * 1000),
         serverSelectionTimeoutMS=3000,
         maxPoolSize=50,
         tz_aware=True,
@@ -64,11 +71,15 @@ async def in_transaction(
 
     Returns:
         What the callback returned in the run that was committed.
+
+    Raises:
+        PyMongoError: The database does not answer, or other transactions were faster for 10 s, or
+            for as long as the deadline of the call allows.
     """
-    async with client.start_session() as session:
-        return await session.with_transaction(
-            callback, write_concern=WriteConcern("majority"), max_commit_time_ms=5000
-        )
+    # Left alone, pymongo tries again for two minutes, also when there is no server to be found.
+    with pymongo.timeout(_TRANSACTION_SECONDS):
+        async with client.start_session() as session:
+            return await session.with_transaction(callback, write_concern=WriteConcern("majority"))
 
 
 async def ping(client: Client) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Sequence
 
 import structlog
 from pymongo.errors import PyMongoError
 
+from mesh.kafka.backoff import Backoff
 from mesh.kafka.producer import EventPublisher
 from mesh.mongo.client import Document
 from mesh.outbox.lease import Lease
-from mesh.outbox.store import Outbox, to_outgoing
+from mesh.outbox.store import Outbox, end_of_key, to_outgoing
 from mesh.telemetry.context import TRACEPARENT
 from mesh.telemetry.messaging import end_send_span, start_send_span
 from mesh.telemetry.spans import untraced_database
@@ -52,6 +52,7 @@ class OutboxRelay:
         self._batch = batch
         self._sweep_seconds = sweep_seconds
         self._position = ""
+        self._backoff = Backoff(longest=2.0)
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -86,39 +87,41 @@ class OutboxRelay:
         failures = 0
         while not self._stopping.is_set():
             self._outbox.wake.clear()
+            ours = more = False
             try:
-                more = await self._lease.hold() and await self._relay_batch()
+                ours = await self._lease.hold()
+                more = ours and await self._relay_batch()
                 failures = 0
             except (PyMongoError, PublishFailedError, OSError) as error:
                 failures += 1
                 if failures == 1 or failures % 20 == 0:
                     _log.warning("outbox waits", error=str(error), failures=failures)
-                more = False
             except Exception:
                 # Whatever it is, events must not stop for good while the service seems well.
                 failures += 1
                 _log.exception("outbox waits", failures=failures)
-                more = False
             if failures:
-                pause = min(2.0, 0.1 * 2 ** min(failures, 6))
-                pause *= random.uniform(0.5, 1)  # noqa: S311  # jitter
-                await _wait(self._stopping, pause)
+                await _wait(self._stopping, self._backoff.seconds(failures))
+            elif not ours:
+                # The owner looks for itself; to be woken would only mean to ask for the lease.
+                await _wait(self._stopping, self._sweep_seconds)
             elif not more:
                 await _wait(self._outbox.wake, self._sweep_seconds)
 
     async def _relay_batch(self) -> bool:
         """Sends the next rows and tells whether more may wait.
 
-        Batches go round the keys, so that one busy key does not keep the others waiting.
+        Batches go round the keys, so that neither a busy key nor one whose rows the broker refuses
+        keeps the others waiting.
         """
         begin = self._position
-        self._position = ""  # unless all goes well, the next batch begins with what failed
         rows = await self._outbox.pending(begin, self._batch)
+        full = len(rows) == self._batch
+        # Behind the last key, not within it: what of it has failed must go before the rest.
+        self._position = end_of_key(rows[-1]) if full else ""
         if rows:
             await self._send(rows)
-        if len(rows) == self._batch:
-            self._position = rows[-1]["_id"]
-        return len(rows) == self._batch or bool(begin)
+        return full or bool(begin)
 
     async def _send(self, rows: Sequence[Document]) -> None:
         results = await self._publish(rows)

@@ -19,6 +19,9 @@ COLLECTION = "outbox"
 LEASES = "leases"
 ResultT = TypeVar("ResultT")
 
+# Kafka's default limit is 1 MiB for a record with its key and headers.
+_MAX_EVENT_BYTES = 1000 * 1000
+
 OUTBOX_SPECS = (
     CollectionSpec(
         COLLECTION,
@@ -64,41 +67,49 @@ class Outbox:
 
         Raises:
             RuntimeError: There is no transaction: state and events would not be committed together.
+            ValueError: An event is larger than a broker takes; it would never leave.
         """
         if not session.in_transaction:
             raise RuntimeError("events are appended inside of a transaction only")
         if not events:
             return
-        await self._rows.insert_many(
-            [_to_row(event, to_record(event)) for event in events], session=session
-        )
+        rows = [_to_row(event, to_record(event)) for event in events]
+        for row in rows:
+            if len(row["value"]) > _MAX_EVENT_BYTES:
+                raise ValueError(f"event {row['_id']} has {len(row['value'])} bytes")
+        await self._rows.insert_many(rows, session=session)
 
     async def pending(self, after: str, limit: int) -> list[Document]:
         """Returns waiting rows in the order of their ids, each key's rows in their order.
 
         Within one key a row is committed only after those before it, since each transaction writes
-        the aggregate; read in one snapshot, a row is never seen without them.
+        the aggregate; read in one snapshot, a row is never seen without them. The snapshot is one
+        that a majority has: nothing in it can be undone by a failover.
 
         Args:
             after: Only rows with a greater id; empty: from the beginning.
             limit: How many at most.
         """
-
-        async def read(session: AsyncClientSession) -> list[Document]:
-            query = {"_id": {"$gt": after}} if after else {}
+        query = {"_id": {"$gt": after}} if after else {}
+        async with self._client.start_session(snapshot=True) as session:
             return (
                 await self._rows.find(query, session=session).sort("_id", 1).limit(limit).to_list()
             )
 
-        return await in_transaction(self._client, read)
-
     async def remove(self, row_ids: Sequence[str]) -> None:
         """Forgets rows that the broker has acknowledged."""
-        await self._rows.bulk_write([DeleteOne({"_id": row_id}) for row_id in row_ids], ordered=False)
+        await self._rows.bulk_write(
+            [DeleteOne({"_id": row_id}) for row_id in row_ids], ordered=False
+        )
 
     async def depth(self) -> int:
         """Returns how many rows wait."""
         return await self._rows.count_documents({})
+
+
+def end_of_key(row: Document) -> str:
+    """Returns an id behind every row of the key of `row` and before those of the next one."""
+    return f"{row['topic']}/{row['key']}0"  # "0" follows "/"
 
 
 def _to_row(event: Event, record: OutgoingRecord) -> Document:

@@ -17,6 +17,13 @@ def current_traceparent() -> str:
     return carrier.get(TRACEPARENT, "")
 
 
+def traceparent_of(span: trace.Span) -> str:
+    """Returns the traceparent that names `span`, or an empty string if it is no valid one."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context=trace.set_span_in_context(span, Context()))
+    return carrier.get(TRACEPARENT, "")
+
+
 def context_of(traceparent: str) -> Context:
     """Returns a context whose current span is the remote span of `traceparent`.
 

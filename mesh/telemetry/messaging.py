@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from mesh.telemetry.context import context_of, links_to
 from mesh.telemetry.setup import SCOPE
 
 
+@cache
+def _tracer() -> Tracer:
+    return trace.get_tracer(SCOPE)
+
+
 def start_send_span(topic: str, *, key: str, message_id: str, traceparent: str) -> Span:
     """Starts a `send` span for one message; the caller ends it once the broker has answered."""
-    return trace.get_tracer(SCOPE).start_span(
+    return _tracer().start_span(
         f"send {topic}",
         context=context_of(traceparent),
         kind=SpanKind.PRODUCER,
@@ -55,7 +61,7 @@ def process_span(
     traceparent: str,
 ) -> Iterator[Span]:
     """Runs the handling of one message inside a `process` span."""
-    with trace.get_tracer(SCOPE).start_as_current_span(
+    with _tracer().start_as_current_span(
         f"process {topic}",
         context=context_of(traceparent),
         kind=SpanKind.CONSUMER,

@@ -6,6 +6,7 @@ unset, has no metrics, and uses attribute names that have been replaced.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,9 +56,10 @@ def code_name(code: Any) -> str:
     """Returns the name of a status code that grpc gives as an enum, an int or None (OK)."""
     if isinstance(code, grpc.StatusCode):
         return code.name
-    if not code:
-        return "OK"
-    return next((known.name for known in grpc.StatusCode if known.value[0] == code), "UNKNOWN")
+    return _NAMES.get(code or 0, "UNKNOWN")
+
+
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class ServerTelemetry:
@@ -78,7 +80,6 @@ class ServerTelemetry:
         attributes = {"rpc.system.name": "grpc", "rpc.method": call.method.removeprefix("/")}
         parent = context_of(call.metadata.get(TRACEPARENT, ""))
         begin = time.perf_counter()
-        code = "OK"
         with self._tracer.start_as_current_span(
             attributes["rpc.method"],
             context=parent,
@@ -87,19 +88,28 @@ class ServerTelemetry:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
+            failure: BaseException | None = None
             try:
                 yield
-                code = code_name(call.context.code())
             except BaseException as error:
-                code = code_name(call.context.code())
-                if code == "OK":
-                    code = "UNKNOWN" if isinstance(error, Exception) else "CANCELLED"
+                failure = error
                 raise
             finally:
+                code = _outcome(call, failure)
                 outcome = {"rpc.response.status_code": code}
-                if code != "OK":
-                    outcome["error.type"] = code
                 if code in _SERVER_FAULTS:
+                    outcome["error.type"] = code
                     span.set_status(Status(StatusCode.ERROR))
                 span.set_attributes(outcome)
                 self._duration.record(time.perf_counter() - begin, {**attributes, **outcome})
+
+
+def _outcome(call: ServerCall, failure: BaseException | None) -> str:
+    """Returns the code of the reply, which the layers below have set unless the call was ended."""
+    code = code_name(call.context.code())
+    if failure is None or code != "OK":
+        return code
+    if isinstance(failure, asyncio.CancelledError):
+        # grpc cancels the handler in the same way whether the caller's time or patience was up.
+        return "DEADLINE_EXCEEDED" if call.context.time_remaining() == 0 else "CANCELLED"
+    return "UNKNOWN"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from importlib.metadata import version
 
 from opentelemetry import metrics, trace
@@ -14,6 +16,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 SCOPE = "marquee"
 
@@ -29,10 +32,22 @@ class Telemetry:
         """Sends queued spans, at most for `timeout_seconds`; blocks."""
         self._tracer_provider.force_flush(int(timeout_seconds * 1000))
 
-    def shutdown(self) -> None:
-        """Sends queued spans and metrics and stops the exporters; blocks."""
-        self._tracer_provider.shutdown()
-        self._meter_provider.shutdown()
+    def shutdown(self, timeout_seconds: float = 3.0) -> None:
+        """Sends queued spans and metrics and stops the exporters; blocks.
+
+        Args:
+            timeout_seconds: What is not sent by then is dropped: the exporters would try for longer
+                than an orchestrator waits for the end of a process.
+        """
+        enders = [
+            threading.Thread(target=end, name="telemetry-shutdown", daemon=True)
+            for end in (self._tracer_provider.shutdown, self._meter_provider.shutdown)
+        ]
+        for ender in enders:
+            ender.start()
+        give_up_at = time.monotonic() + timeout_seconds
+        for ender in enders:
+            ender.join(max(0.0, give_up_at - time.monotonic()))
 
 
 def setup_telemetry(
@@ -44,7 +59,8 @@ def setup_telemetry(
 ) -> Telemetry:
     """Installs the global providers and traces MongoDB commands.
 
-    Spans leave in the background; a collector that is away costs spans, never a request.
+    Spans leave in the background; a collector that is away costs spans, never a request. Without
+    an endpoint spans are not recorded; trace ids still reach logs, peers and events.
 
     Args:
         service_name: service.name of the resource, for example `marquee-user`.
@@ -60,22 +76,36 @@ def setup_telemetry(
             "service.version": version("marquee"),
         }
     )
-    tracer_provider = TracerProvider(resource=resource)
+    tracer_provider = TracerProvider(
+        resource=resource,
+        sampler=None if traces_endpoint else ALWAYS_OFF,
+        shutdown_on_exit=False,
+    )
     if traces_endpoint:
         tracer_provider.add_span_processor(
             BatchSpanProcessor(
-                OTLPSpanExporter(endpoint=traces_endpoint, insecure=True, timeout=5),
+                OTLPSpanExporter(
+                    endpoint=traces_endpoint, insecure=_is_plain(traces_endpoint), timeout=5
+                ),
                 schedule_delay_millis=500,
             )
         )
+        PymongoInstrumentor().instrument(tracer_provider=tracer_provider)
     readers = []
     if metrics_endpoint:
-        exporter = OTLPMetricExporter(endpoint=metrics_endpoint, insecure=True, timeout=5)
+        exporter = OTLPMetricExporter(
+            endpoint=metrics_endpoint, insecure=_is_plain(metrics_endpoint), timeout=5
+        )
         readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=10_000))
-    meter_provider = MeterProvider(resource=resource, metric_readers=readers)
+    meter_provider = MeterProvider(
+        resource=resource, metric_readers=readers, shutdown_on_exit=False
+    )
     trace.set_tracer_provider(tracer_provider)
     metrics.set_meter_provider(meter_provider)
     # The exporters log every failed attempt; an outage is seen by what the collector lacks.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-    PymongoInstrumentor().instrument(tracer_provider=tracer_provider)
     return Telemetry(tracer_provider, meter_provider)
+
+
+def _is_plain(endpoint: str) -> bool:
+    return not endpoint.startswith("https://")
