@@ -1,0 +1,51 @@
+"""What this service does with the mesh's events."""
+
+from __future__ import annotations
+
+from marquee.events.v1 import events_pb2
+
+from mesh.events import Event
+from reco_svc.domain import UserProfile
+from reco_svc.service.refresh import RefreshService
+from reco_svc.store.interactions import InteractionStore
+from reco_svc.store.people import ProfileStore, ToldListStore
+
+
+class RefreshConsumer:
+    """Recomputes lists after interactions and promotions."""
+
+    def __init__(self, refresh: RefreshService) -> None:
+        self._refresh = refresh
+
+    async def handle(self, event: Event) -> None:
+        """Handles one event of the interaction and model topics."""
+        message = event.message
+        if isinstance(message, events_pb2.InteractionRecorded):
+            await self._refresh.after_interactions(message.user_id, message.watermark)
+        elif isinstance(message, events_pb2.ModelPromoted):
+            await self._refresh.after_promotion(message.model_version)
+
+
+class PeopleConsumer:
+    """Follows what the user service says of people."""
+
+    def __init__(
+        self, profiles: ProfileStore, interactions: InteractionStore, lists: ToldListStore
+    ) -> None:
+        self._profiles = profiles
+        self._interactions = interactions
+        self._lists = lists
+
+    async def handle(self, event: Event) -> None:
+        """Handles one event of the user topic."""
+        message = event.message
+        if isinstance(message, events_pb2.UserChanged):
+            profile = UserProfile(
+                tuple(message.preferences.liked_genres),
+                tuple(message.preferences.disliked_genres),
+            )
+            await self._profiles.put(message.user.id, message.version, profile)
+        elif isinstance(message, events_pb2.UserDeleted):
+            await self._profiles.forget(message.user_id)
+            await self._interactions.forget(message.user_id)
+            await self._lists.forget(message.user_id)

@@ -1,0 +1,1 @@
+"""Nearest-movie search over the out-vectors of one model."""

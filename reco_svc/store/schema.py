@@ -1,0 +1,117 @@
+"""The collections as the code expects them."""
+
+from __future__ import annotations
+
+from pymongo import IndexModel
+
+from mesh.mongo.migrations import CollectionSpec, object_schema
+from mesh.outbox.store import OUTBOX_SPECS
+
+DATABASE = "marquee_reco"
+MOVIES = "movies"
+INTERACTIONS = "interactions"
+USER_STATE = "user_state"
+USER_PROFILES = "user_profiles"
+MODELS = "models"
+SERVING = "serving"
+EMBEDDINGS = "embeddings"
+TOLD_LISTS = "told_lists"
+
+_INTEGER: str | list[str] = ["int", "long"]
+_NUMBER: str | list[str] = ["int", "long", "double"]
+
+SPECS = (
+    CollectionSpec(
+        MOVIES,
+        object_schema(
+            {
+                "_id": "string",
+                "title": "string",
+                "genres": "array",
+                "year": _INTEGER,
+                "languages": "array",
+                "create_time": "date",
+                "update_time": "date",
+            }
+        ),
+        (IndexModel([("update_time", 1)]),),
+    ),
+    CollectionSpec(
+        INTERACTIONS,
+        object_schema(
+            {
+                "_id": "string",
+                "user_id": "string",
+                "movie_id": "string",
+                "type": _INTEGER,
+                "value": _NUMBER,
+                "occur_time": "date",
+                "record_time": "date",
+            }
+        ),
+        (IndexModel([("user_id", 1)]),),
+    ),
+    CollectionSpec(
+        USER_STATE, object_schema({"_id": "string", "version": _INTEGER, "history": "array"})
+    ),
+    CollectionSpec(
+        USER_PROFILES,
+        object_schema(
+            {
+                "_id": "string",
+                "version": _INTEGER,
+                "liked_genres": "array",
+                "disliked_genres": "array",
+            }
+        ),
+    ),
+    CollectionSpec(
+        MODELS,
+        object_schema(
+            {"_id": "string", "status": _INTEGER, "create_time": "date"},
+            progress=_NUMBER,
+            metrics="object",
+            parameters="object",
+            failure="string",
+            heartbeat_time="date",
+        ),
+    ),
+    CollectionSpec(
+        SERVING,
+        object_schema(
+            {
+                "_id": "string",
+                "model_version": "string",
+                "sequence": _INTEGER,
+                "promote_time": "date",
+            }
+        ),
+    ),
+    CollectionSpec(
+        EMBEDDINGS,
+        object_schema(
+            {
+                "_id": "string",
+                "model_version": "string",
+                "movie_id": "string",
+                "in_vector": "binData",
+                "out_vector": "binData",
+                "origin": "string",
+            }
+        ),
+        (IndexModel([("model_version", 1), ("movie_id", 1)], unique=True),),
+    ),
+    CollectionSpec(
+        TOLD_LISTS,
+        object_schema(
+            {
+                "_id": "string",
+                "version": _INTEGER,
+                "movie_ids": "array",
+                "watermark": _INTEGER,
+                "model_version": "string",
+            }
+        ),
+    ),
+    *OUTBOX_SPECS,
+)
