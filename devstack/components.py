@@ -144,6 +144,9 @@ def _mongodb(config: StackConfig, home: Path) -> _Run:
     command = [sys.executable, "-m", "secantus", "--config", str(settings)]
     command += ["--host", config.host, "--port", str(config.ports.mongodb)]
     command += ["--storage-path", str(home / "data"), "--log-level", "WARNING"]
+    # Without this a write acknowledged to a majority is lost when the server is killed within
+    # the next instants; the outbox and the consumers rely on it as they do on MongoDB's journal.
+    command.append("--sync-on-commit")
     return command, {}, probes.mongo_hello(config.endpoints.mongodb_uri)
 
 

