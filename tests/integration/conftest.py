@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from devstack.broker import tansu_command
+from mesh.app import Application, Component
 from mesh.ids import new_id
 from mesh.mongo.client import Document, connect
+from mesh.peers import open_channel
+from mesh.server import MeshServer
+from mesh.settings import MeshSettings
 
 
 def _free_port() -> int:
@@ -71,13 +77,48 @@ def _accepts(port: int) -> bool:
 def _answers_hello(port: int) -> bool:
     if not _accepts(port):
         return False
-    with MongoClient[Document](
-        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000
-    ) as client:
-        with contextlib.suppress(PyMongoError):
-            client.admin.command("hello")
-            return True
+    with (
+        MongoClient[Document](
+            "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000
+        ) as client,
+        contextlib.suppress(PyMongoError),
+    ):
+        client.admin.command("hello")
+        return True
     return False
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    settings: MeshSettings,
+    application: Application,
+    *,
+    components: Sequence[Component] | None = None,
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Runs an application in this process on a port of its own, as `mesh.app.serve` would.
+
+    Args:
+        settings: Address, limits and patience.
+        application: What to run.
+        components: Which of its components to start; None: all of them.
+    """
+    components = application.components if components is None else components
+    server = MeshServer(settings, application.registrations, draining=application.draining)
+    async with contextlib.AsyncExitStack() as stack:
+        for component in components:
+            await component.start()
+            stack.push_async_callback(component.stop)
+        channel = open_channel(f"127.0.0.1:{await server.start()}")
+        stack.push_async_callback(channel.close)
+        stack.push_async_callback(server.drain)
+        await server.set_serving(True)
+        yield channel
+
+
+@pytest.fixture(scope="session")
+def serve_application() -> Callable[..., contextlib.AbstractAsyncContextManager[grpc.aio.Channel]]:
+    """Returns `serving`: runs an application in this process and gives a channel to it."""
+    return serving
 
 
 def secantus_server(home: Path, *options: str) -> Server:
@@ -90,6 +131,18 @@ def secantus_server(home: Path, *options: str) -> Server:
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "WARNING"]
     command += ["--storage-path", str(home / "data"), *options]
     return Server(command, port, home / "server.log", _answers_hello)
+
+
+async def _eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 20.0) -> None:
+    async with asyncio.timeout(within):
+        while not await condition():  # noqa: ASYNC110  # any condition, not only an event
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Awaitable[None]]:
+    """Returns a function that waits until a condition, asked for again and again, holds."""
+    return _eventually
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +190,17 @@ def private_mongodb(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield make
     for server in servers:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Kafka broker that the tests of a run share, each with keys and groups of its own."""
+    port = _free_port()
+    log = tmp_path_factory.mktemp("kafka") / "server.log"
+    broker = Server(tansu_command("127.0.0.1", port), port, log, _accepts)
+    broker.start()
+    yield broker.address
+    broker.kill()
 
 
 @pytest.fixture
