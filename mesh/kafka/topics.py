@@ -64,6 +64,14 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
 )
 
 
+_BY_NAME: Final[Mapping[str, TopicSpec]] = MappingProxyType({spec.name: spec for spec in TOPICS})
+
+
+def spec_of(name: str) -> TopicSpec:
+    """Returns what a topic should be like; one that is not of the mesh gets the defaults."""
+    return _BY_NAME.get(name) or TopicSpec(name)
+
+
 async def ensure_topics(
     bootstrap: str, specs: Sequence[TopicSpec] = TOPICS, *, timeout_seconds: float = 10.0
 ) -> None:
@@ -88,11 +96,17 @@ def ensure_topics_blocking(
     if not specs:
         return
     timeout_ms = int(timeout_seconds * 1000)
+    names = [spec.name for spec in specs]
     try:
         with closing(_connect(bootstrap, timeout_ms)) as admin:
-            _create(admin, specs, timeout_ms)
-            admin.wait_for_topics([spec.name for spec in specs], timeout_ms=timeout_ms)
-            _report_differences(specs, admin.describe_topics([spec.name for spec in specs]))
+            found = admin.describe_topics(names)
+            known = {topic["name"] for topic in found if not topic["error_code"]}
+            missing = [spec for spec in specs if spec.name not in known]
+            if missing:
+                _create(admin, missing, timeout_ms)
+                admin.wait_for_topics(names, timeout_ms=timeout_ms)
+                found = admin.describe_topics(names)
+            _report_differences(specs, found)
     except RetriableError as error:
         raise BrokerUnavailableError(f"Kafka at {bootstrap} went away: {error}") from error
     except KafkaError as error:

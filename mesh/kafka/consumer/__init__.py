@@ -2,7 +2,8 @@
 
 - `runtime`: what services use.
 - `poller`: the thread that owns the KafkaConsumer.
-- `session`: one KafkaConsumer from its making to its end; who owns which partition.
+- `session`: one KafkaConsumer from its making to its end; `factory`, `rebalance`: its parts.
+- `origins`: notices that the broker has lost its memory.
 - `lanes`: the asyncio side, one lane per key; retries and dead letters.
 - `offsets`: which offsets are finished, and how far a commit may go.
 """

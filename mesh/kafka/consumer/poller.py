@@ -11,6 +11,7 @@ from kafka import TopicPartition
 
 from mesh.kafka.backoff import Backoff
 from mesh.kafka.consumer.offsets import PartitionLag
+from mesh.kafka.consumer.origins import SessionLostError
 from mesh.kafka.consumer.session import ConsumerSession
 
 _log = structlog.get_logger(__name__)
@@ -103,6 +104,9 @@ class Poller:
                     self._session = None
                     self._assigned = frozenset()
                     session.close()
+            except SessionLostError as error:
+                failures = 0
+                _log.warning("Kafka session starts again", why=str(error))
             except Exception as error:  # whatever it was, the next session may do better
                 failures += 1
                 _log.warning(
