@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -33,4 +34,10 @@ class ErrorLayer:
             elif status.code == Code.UNAVAILABLE and not isinstance(error, MeshError):
                 # Its text may quote data; its type says what is away.
                 _log.warning("rpc unavailable", rpc_method=call.method, error=type(error).__name__)
-            await call.context.abort_with_status(rpc_status.to_status(status))
+            try:
+                await call.context.abort_with_status(rpc_status.to_status(status))
+            except grpc.aio.AbortError:
+                raise
+            except grpc.aio.BaseError as gone:
+                # The caller's deadline is often the same as ours, and then passes first.
+                raise asyncio.CancelledError("the caller has gone") from gone
