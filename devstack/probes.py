@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, uri_parser
 from pymongo.errors import PyMongoError
 
 Probe = Callable[[], Awaitable[bool]]
@@ -29,8 +29,11 @@ async def until(probe: Probe) -> None:
 
 def mongo_hello(uri: str) -> Probe:
     """A MongoDB server that answers `hello` as a writable primary."""
+    host, port = uri_parser.parse_uri(uri)["nodelist"][0]
 
     async def probe() -> bool:
+        if not await _listens(host, port):
+            return False
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
             uri, serverSelectionTimeoutMS=500, timeoutMS=int(_PATIENCE_S * 1000)
         )
@@ -72,8 +75,11 @@ def kafka_api_versions(host: str, port: int) -> Probe:
 
 def grpc_health(address: str, service: str = "") -> Probe:
     """A gRPC server whose health service says SERVING."""
+    host, _, port = address.rpartition(":")
 
     async def probe() -> bool:
+        if not await _listens(host, int(port)):
+            return False
         async with grpc.aio.insecure_channel(address) as channel:
             try:
                 reply = await health_pb2_grpc.HealthStub(channel).Check(
@@ -111,6 +117,17 @@ def envoy_sees(admin: str, clusters: Collection[str]) -> Probe:
         return healthy.issuperset(clusters)
 
     return probe
+
+
+async def _listens(host: str, port: int) -> bool:
+    # Cheap, and most answers are no while a component starts; a client is not made for each.
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _is_healthy(host: dict[str, Any]) -> bool:

@@ -99,10 +99,10 @@ def test_a_call_without_a_deadline_gets_that_of_its_method(users):
 
 def test_a_deadline_is_passed_on_and_cut_to_the_maximum(users, calls):
     users.GetUser(user_pb.GetUserRequest(user_id="ada"), timeout=0.9)
-    assert 0 < calls.last.time_remaining <= 0.9
+    assert 0 < calls.last.time_remaining < 1.0
 
     users.GetUser(user_pb.GetUserRequest(user_id="ada"), timeout=100)
-    assert 0.6 < calls.last.time_remaining <= 1.2
+    assert 0.6 < calls.last.time_remaining < 1.3
 
 
 def test_a_silent_stream_is_not_cut(channel, make_edge):
@@ -187,18 +187,22 @@ def test_the_access_log_tells_what_happened_and_not_who_asked(make_edge):
     edge = make_edge(otlp=Endpoint("127.0.0.1", Ports.free().otlp))
     edge.post("marquee.user.v1.UserService/GetUser?token=secret", '{"userId": "ada"}')
     edge.post("marquee.user.v1.UserService/GetUser", '{"userId": "ada"}', authorization="secret")
+    with grpc.insecure_channel(edge.address) as opened, pytest.raises(grpc.RpcError):
+        user_grpc.UserServiceStub(opened).GetUser(user_pb.GetUserRequest())
 
     give_up_at = time.monotonic() + 10
-    while edge.access_log.read_text().count("\n") < 2 and time.monotonic() < give_up_at:
+    while edge.access_log.read_text().count("\n") < 3 and time.monotonic() < give_up_at:
         time.sleep(0.1)
     text = edge.access_log.read_text()
 
-    refused, served = (json.loads(line) for line in text.splitlines())
+    refused, served, failed = (json.loads(line) for line in text.splitlines())
     assert refused["status"] == 400
     assert served["status"] == 200
-    assert served["grpc_status"] == "OK"
     assert served["path"] == "/marquee.user.v1.UserService/GetUser"
     assert served["duration_ms"] >= 0
     assert len(served["trace_id"]) == 32
+    assert failed["grpc_status"] == "INVALID_ARGUMENT"
+    assert "grpc_status" not in refused
+    assert "grpc_status" not in served
     assert "secret" not in text
     assert "ada" not in text
