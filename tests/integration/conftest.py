@@ -13,6 +13,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
@@ -143,6 +147,20 @@ async def _eventually(condition: Callable[[], Awaitable[bool]], *, within: float
 def eventually() -> Callable[..., Awaitable[None]]:
     """Returns a function that waits until a condition, asked for again and again, holds."""
     return _eventually
+
+
+@pytest.fixture
+def ended_spans() -> Iterator[Callable[[], Sequence[ReadableSpan]]]:
+    """Returns a function that gives the spans of this process that ended during the test."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    exporter = InMemorySpanExporter()
+    processor = SimpleSpanProcessor(exporter)
+    provider.add_span_processor(processor)
+    yield exporter.get_finished_spans
+    processor.shutdown()  # the provider keeps it, and it keeps nothing any more
 
 
 @pytest.fixture(scope="session")
