@@ -32,9 +32,9 @@ class Progress:
     """One step of a component on its way up or down."""
 
     component: str
-    state: Literal["starting", "ready", "external", "stopping", "stopped"]
+    state: Literal["starting", "ready", "external", "stopping", "stopped", "killed"]
     seconds: float = 0.0
-    """How long the step took, for `ready` and `stopped`."""
+    """How long the step took, for `ready`, `stopped` and `killed` (it ignored SIGTERM)."""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -170,9 +170,10 @@ class Stack:
     async def _stop_one(self, name: str) -> None:
         self._report(Progress(component=name, state="stopping"))
         began = time.monotonic()
-        await self._supervisor.stop(name, self.config.stop_grace_s)
+        gracefully = await self._supervisor.stop(name, self.config.stop_grace_s)
         took = time.monotonic() - began
-        self._report(Progress(component=name, state="stopped", seconds=took))
+        state: Literal["stopped", "killed"] = "stopped" if gracefully else "killed"
+        self._report(Progress(component=name, state=state, seconds=took))
 
     async def _start_receiver(self) -> None:
         self._report(Progress(component=OTLP, state="starting"))

@@ -90,11 +90,14 @@ class Supervisor:
             self._watch(spec.name, child), name=f"watch {spec.name}"
         )
 
-    async def stop(self, name: str, grace_s: float) -> None:
-        """Ends a component with SIGTERM, then SIGKILL; does nothing when it is not running."""
+    async def stop(self, name: str, grace_s: float) -> bool:
+        """Ends a component with SIGTERM, then SIGKILL; does nothing when it is not running.
+
+        Returns:
+            Whether SIGTERM was enough.
+        """
         child = await self._let_go(name)
-        if child is not None:
-            await child.stop(grace_s)
+        return child is None or await child.stop(grace_s) != -signal.SIGKILL
 
     async def kill(self, name: str) -> None:
         """Ends a component with SIGKILL; does nothing when it is not running."""

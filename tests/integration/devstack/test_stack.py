@@ -99,6 +99,7 @@ async def test_everything_comes_up_survives_faults_and_goes_away(tmp_path):
         pids = {name: stack.pid(name) for name in (MONGODB, KAFKA, ENVOY)}
 
     assert not any(is_alive(pid) for pid in pids.values())
+    assert {s.component for s in steps if s.state == "stopped"} == {MONGODB, KAFKA, ENVOY}
     assert DataDirectory(config.data_dir).running() is None
 
     # The next start finds the data.
@@ -183,7 +184,7 @@ async def test_what_ignores_sigterm_is_killed_with_its_children(tmp_path):
     assert await until(lambda: len(marker.read_text().split()) == 2)
     pids = [int(pid) for pid in marker.read_text().split()]
 
-    await supervisor.stop("example", grace_s=0.3)
+    assert not await supervisor.stop("example", grace_s=0.3)
 
     assert await until(lambda: not any(is_alive(pid) for pid in pids))
 
