@@ -9,8 +9,7 @@ from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import WriteError
 
-from mesh.mongo.client import Document, NotAReplicaSetError, connect, ping, require_replica_set
-from mesh.mongo.database import open_database
+from mesh.mongo.client import Document, ping, require_replica_set
 from mesh.mongo.migrations import CollectionSpec, migrate, object_schema
 
 Database = AsyncDatabase[Document]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -103,7 +104,7 @@ async def test_one_trace_from_caller_to_server_and_on(
     parents = {span.context.span_id: span.parent for span in (*clients, *servers)}
     by_start = sorted((*clients, *servers), key=lambda span: span.start_time or 0)
     chain = [root.get_span_context().span_id, *(span.context.span_id for span in by_start)]
-    for parent, child in zip(chain, chain[1:], strict=False):
+    for parent, child in itertools.pairwise(chain):
         assert parents[child].span_id == parent
     assert clients[0].attributes["server.port"] == int(running.address.rpartition(":")[2])
     assert clients[0].attributes["rpc.response.status_code"] == "OK"
