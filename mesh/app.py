@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Protocol, TypeVar
 
 import structlog
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from mesh.mongo.client import NotAReplicaSetError
 from mesh.server import MeshServer, Registration
@@ -168,7 +168,12 @@ def run_service(
         print(f"configuration error: {error}", file=sys.stderr)
         status = 2
     except PyMongoError as error:
-        print(f"MongoDB at {_address(settings.mongodb_uri)}: {_brief(error)}", file=sys.stderr)
+        trouble = "does not answer" if isinstance(error, ConnectionFailure) else "refuses"
+        print(
+            f"MongoDB at {_address(settings.mongodb_uri)} {trouble}: {_brief(error)} "
+            "(MARQUEE_MONGODB_URI)",
+            file=sys.stderr,
+        )
         status = 2
     except OSError as error:
         print(f"configuration error: {error}", file=sys.stderr)
@@ -185,5 +190,6 @@ def _address(uri: str) -> str:
 
 
 def _brief(error: PyMongoError) -> str:
-    """Returns what pymongo says, without the description of the topology, on one line."""
-    return " ".join(str(error).partition(", Timeout:")[0].split())
+    """Returns what pymongo says on one line, without its settings and its view of the topology."""
+    text = str(error).partition(", Timeout:")[0].partition(" (configured timeouts")[0]
+    return " ".join(text.split())

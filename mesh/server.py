@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,13 +111,13 @@ class MeshServer:
             OSError: The address is in use or cannot be bound.
         """
         await self.set_serving(False)
+        listen = self._settings.listen
         try:
-            port = self._server.add_insecure_port(self._settings.listen)
-        except RuntimeError as error:
-            raise OSError(
-                f"cannot listen on {self._settings.listen}: the port is in use, or the address is "
-                "not one of this machine (MARQUEE_LISTEN)"
-            ) from error
+            _try_to_bind(listen)
+            port = self._server.add_insecure_port(listen)
+        except (OSError, RuntimeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "the port is in use"
+            raise OSError(f"cannot listen on {listen}: {why} (MARQUEE_LISTEN)") from error
         await self._server.start()
         return port
 
@@ -144,3 +145,18 @@ class MeshServer:
         # grpc cancels what is left and does not wait for it; what it stands on ends next.
         if not await self._calls.wait_until_idle(_HANDLERS_END_SECONDS):
             _log.warning("calls do not end", seconds=_HANDLERS_END_SECONDS)
+
+
+def _try_to_bind(listen: str) -> None:
+    """Binds and lets go: unlike grpc, the system says why an address cannot be had.
+
+    Raises:
+        OSError: The address is in use or not of this machine.
+    """
+    host, _, port = listen.rpartition(":")
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)

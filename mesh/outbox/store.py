@@ -98,8 +98,11 @@ class Outbox:
 
     async def remove(self, row_ids: Sequence[str]) -> None:
         """Forgets rows that the broker has acknowledged."""
-        await self._rows.bulk_write(
-            [DeleteOne({"_id": row_id}) for row_id in row_ids], ordered=False
+        deletions = [DeleteOne({"_id": row_id}) for row_id in row_ids]
+        # One transaction, so that a server that syncs every commit to disk does so once.
+        await in_transaction(
+            self._client,
+            lambda session: self._rows.bulk_write(deletions, ordered=False, session=session),
         )
 
     async def depth(self) -> int:

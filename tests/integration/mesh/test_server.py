@@ -105,8 +105,13 @@ class TestReflection:
 
 async def test_a_second_server_on_the_port_says_so(serve: Serve) -> None:
     running = await serve()
-    with pytest.raises(OSError, match=rf"cannot listen on {running.address}: the port is in use"):
+    with pytest.raises(OSError, match=f"cannot listen on {running.address}: Address already"):
         await serve(listen=running.address)
+
+
+async def test_a_foreign_address_is_refused(serve: Serve) -> None:
+    with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:50051: "):
+        await serve(listen="192.0.2.1:50051")
 
 
 class TestDrain:
