@@ -53,6 +53,11 @@ class LiveStream:
             raise arrived
         return arrived
 
+    def discard(self) -> None:
+        """Drops what has arrived so far."""
+        while not self._arrived.empty():
+            self._arrived.get_nowait()
+
     async def until_alive(self) -> None:
         """Waits until the service has confirmed the subscription."""
         await self._alive.wait()

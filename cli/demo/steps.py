@@ -189,6 +189,7 @@ async def rate_and_wait(
         grpc.aio.AioRpcError: A call failed for good.
     """
     request = _ratings(user_id, movie_ids)
+    stream.discard()  # what came before the ratings cannot be about them
     begin = time.monotonic()
     with traced("rate movies") as trace_id:
         reply = await patiently(mesh.interactions.RecordInteractions, request, patience_s=timeout_s)
