@@ -131,6 +131,10 @@ class LiveHub:
                     _log.warning("sweep waits for the database", error=type(error).__name__)
                 failing = True
                 continue
+            except Exception:
+                # Streams would miss the news of other replicas while they seem well.
+                _log.exception("sweep failed")
+                continue
             for user_id, sequence in newest.items():
                 for subscription in self._listeners.get(user_id, ()):
                     if subscription.position < sequence:

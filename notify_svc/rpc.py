@@ -28,7 +28,7 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
         """Takes the use cases."""
         self._notifications = notifications
 
-    async def ListNotifications(  # noqa: N802  # the RPC's name
+    async def ListNotifications(
         self, request: pb.ListNotificationsRequest, context: Context
     ) -> pb.ListNotificationsResponse:
         """Lists an inbox, newest first."""
@@ -49,7 +49,7 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
             next_page_token=encode_page_token(listing, [page[-1].sequence]) if more else "",
         )
 
-    async def GetUnreadCount(  # noqa: N802  # the RPC's name
+    async def GetUnreadCount(
         self, request: pb.GetUnreadCountRequest, context: Context
     ) -> pb.GetUnreadCountResponse:
         """Counts what is unread."""
@@ -59,9 +59,7 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
         unread = await self._notifications.unread(request.user_id)
         return pb.GetUnreadCountResponse(unread_count=unread)
 
-    async def MarkRead(  # noqa: N802  # the RPC's name
-        self, request: pb.MarkReadRequest, context: Context
-    ) -> pb.MarkReadResponse:
+    async def MarkRead(self, request: pb.MarkReadRequest, context: Context) -> pb.MarkReadResponse:
         """Marks notifications as read."""
         check = Violations()
         check.id("user_id", request.user_id)
@@ -73,7 +71,7 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
         marked, unread = await self._notifications.mark_read(request.user_id, ids)
         return pb.MarkReadResponse(marked_count=marked, unread_count=unread)
 
-    async def Subscribe(  # noqa: N802  # the RPC's name
+    async def Subscribe(
         self, request: pb.SubscribeRequest, context: Context
     ) -> AsyncIterator[pb.SubscribeResponse]:
         """Streams a user's notifications, after those missed since the cursor."""

@@ -25,7 +25,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
         """Takes the use cases."""
         self._users = users
 
-    async def CreateUser(  # noqa: N802  # the RPC's name
+    async def CreateUser(
         self, request: pb.CreateUserRequest, context: Context
     ) -> pb.CreateUserResponse:
         """Creates a user."""
@@ -37,14 +37,12 @@ class UserServicer(pb_grpc.UserServiceServicer):
         account = await self._users.create(request.user.id, profile, request_id=request.request_id)
         return pb.CreateUserResponse(user=to_user(account))
 
-    async def GetUser(  # noqa: N802  # the RPC's name
-        self, request: pb.GetUserRequest, context: Context
-    ) -> pb.GetUserResponse:
+    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.GetUserResponse:
         """Returns one user."""
         _require_id("user_id", request.user_id)
         return pb.GetUserResponse(user=to_user(await self._users.get(request.user_id)))
 
-    async def ListUsers(  # noqa: N802  # the RPC's name
+    async def ListUsers(
         self, request: pb.ListUsersRequest, context: Context
     ) -> pb.ListUsersResponse:
         """Lists users by id."""
@@ -61,7 +59,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
             next_page_token=encode_page_token(_LISTING, [accounts[-1].user_id]) if more else "",
         )
 
-    async def UpdateUser(  # noqa: N802  # the RPC's name
+    async def UpdateUser(
         self, request: pb.UpdateUserRequest, context: Context
     ) -> pb.UpdateUserResponse:
         """Changes the fields named by the mask."""
@@ -73,7 +71,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
         account = await self._users.update(request.user.id, values, fields, etag=request.user.etag)
         return pb.UpdateUserResponse(user=to_user(account))
 
-    async def DeleteUser(  # noqa: N802  # the RPC's name
+    async def DeleteUser(
         self, request: pb.DeleteUserRequest, context: Context
     ) -> pb.DeleteUserResponse:
         """Deletes a user."""
@@ -81,7 +79,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
         await self._users.delete(request.user_id, etag=request.etag)
         return pb.DeleteUserResponse()
 
-    async def GetPreferences(  # noqa: N802  # the RPC's name
+    async def GetPreferences(
         self, request: pb.GetPreferencesRequest, context: Context
     ) -> pb.GetPreferencesResponse:
         """Returns the preferences of a user."""
@@ -89,7 +87,7 @@ class UserServicer(pb_grpc.UserServiceServicer):
         account = await self._users.get(request.user_id)
         return pb.GetPreferencesResponse(preferences=to_preferences(account))
 
-    async def UpdatePreferences(  # noqa: N802  # the RPC's name
+    async def UpdatePreferences(
         self, request: pb.UpdatePreferencesRequest, context: Context
     ) -> pb.UpdatePreferencesResponse:
         """Changes the preferences named by the mask."""
