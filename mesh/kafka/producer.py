@@ -120,8 +120,9 @@ class EventPublisher:
                 break
             chunk = records[start:stop]
             outcomes[start:stop] = session.send(chunk, broken, lambda: self._give_up_at)
-            if session.lost:
-                self._end_session()
+            if session.silent:
+                if session.lost:
+                    self._end_session()
                 held_back = NotSentError("the broker did not answer for an earlier record")
                 outcomes[stop:] = [held_back] * (len(records) - stop)
                 break
@@ -144,7 +145,8 @@ class _Session:
     """One KafkaProducer, used by one thread; thrown away when it can no longer be trusted.
 
     Attributes:
-        lost: Whether records were left without an answer, so that the producer must go.
+        silent: Whether the broker did not answer in time for a record of the last chunk.
+        lost: Whether a record is still without a fate, so that the producer must go.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class _Session:
         topics: Sequence[TopicSpec],
         delivery_timeout: float,
     ) -> None:
+        self.silent = False
         self.lost = False
         self._bootstrap = bootstrap
         self._topics = topics
@@ -186,7 +189,9 @@ class _Session:
         Returns:
             For each record None, or why it counts as not sent.
         """
-        unreachable = self._unreachable_topics({record.topic for record in records})
+        self.silent = False
+        topics = {record.topic for record in records}
+        unreachable = self._unreachable_topics(topics)
         outcomes: list[_Outcome] = []
         futures: dict[int, Any] = {}
         for index, record in enumerate(records):
@@ -207,11 +212,12 @@ class _Session:
             if error is not None:
                 broken.setdefault(identity, error)
             outcomes.append(error)
-        self._await(list(futures.values()), {records[index].topic for index in futures}, give_up_at)
+        self._await(list(futures.values()), topics, give_up_at)
         for index, future in futures.items():
             error = future.exception if future.is_done else KafkaTimeoutError("not acknowledged")
             if error is not None:
                 outcomes[index] = error
+                self.silent = self.silent or isinstance(error, KafkaTimeoutError)
                 record = records[index]
                 broken.setdefault((record.topic, record.key), error)
         return outcomes
@@ -229,9 +235,7 @@ class _Session:
         Returns:
             The topics that cannot be published to this time, and why.
         """
-        self._settle_metadata()
-        if self._vanished(topics):
-            self._create_topics()
+        self._restore(topics)
         errors: dict[str, BaseException] = {}
         for topic in sorted(topics):
             try:
@@ -246,8 +250,8 @@ class _Session:
     def _settle_metadata(self) -> None:
         """Waits briefly for metadata that a lost connection has put in doubt.
 
-        Tansu acknowledges records of a topic it does not have, and then refuses as many batches
-        once the topic exists, so after a reconnection it is better to ask before sending.
+        Tansu acknowledges records of a topic it does not have, shows them only once the topic
+        exists, and then refuses as many batches first. So after a reconnection it is better to ask.
         """
         cluster = self._holder.cluster
         if cluster.need_update:
@@ -268,6 +272,13 @@ class _Session:
                 self._producer.flush(timeout=min(remaining, _TURN_SECONDS))
             if self._vanished(topics):
                 self._create_topics()
+        self._restore(topics)
+
+    def _restore(self, topics: set[str]) -> None:
+        """Creates topics again that the broker has lost, if a connection was lost meanwhile."""
+        self._settle_metadata()
+        if self._vanished(topics):
+            self._create_topics()
 
     def _vanished(self, topics: set[str]) -> set[str]:
         known: set[str] = self._holder.cluster.topics()

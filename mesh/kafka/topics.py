@@ -108,7 +108,7 @@ def ensure_topics_blocking(
                 found = admin.describe_topics(names)
             _report_differences(specs, found)
     except RetriableError as error:
-        raise BrokerUnavailableError(f"Kafka at {bootstrap} went away: {error}") from error
+        raise BrokerUnavailableError(f"Kafka at {bootstrap} did not finish: {error}") from error
     except KafkaError as error:
         raise TopicSetupError(f"Kafka at {bootstrap} refused: {error}") from error
 

@@ -108,6 +108,7 @@ class ConsumerSession:
             KafkaError: The session is of no more use.
         """
         busy = draining or bool(self._consumer.paused())
+        self._unpark()
         try:
             polled = self._consumer.poll(timeout_ms=_BUSY_POLL_MS if busy else _POLL_MS)
             assigned = self._consumer.assignment()
@@ -196,6 +197,16 @@ class ConsumerSession:
             # for ever.
             raise SessionLostError("joining the group was abandoned half way")
 
+    def _unpark(self) -> None:
+        """Lets kafka-python deliver what it fetched of a partition before that was paused.
+
+        It would move such records to a slot once that is None, but leaves the batch it delivered
+        last there, exhausted; so they and everything after them would never come.
+        """
+        fetcher = self._consumer._fetcher
+        if not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
+
     def _hand_over(self, polled: Mapping[TopicPartition, Sequence[Any]]) -> None:
         works = [
             Work(from_kafka(raw), self._ledger.hand_over(partition, raw.offset))
@@ -219,13 +230,13 @@ class ConsumerSession:
     def _committable(
         self, partitions: Collection[TopicPartition] | None
     ) -> dict[TopicPartition, int]:
-        if self._lost:
+        group = self._consumer.group_metadata()
+        if self._lost or group.state is not MemberState.STABLE:
             return {}
-        member_id = self._consumer.group_metadata().member_id
         return {
             partition: offset
             for partition, offset in self._ledger.uncommitted(partitions).items()
-            if self._origins.vouch_for(partition, member_id)
+            if self._origins.vouch_for(partition, group.member_id)
         }
 
     def _commit(self) -> None:
