@@ -62,9 +62,14 @@ class Interactions(Protocol):
         """Returns what is recorded already."""
 
     async def insert(
-        self, interactions: Sequence[Interaction], record_time: datetime, session: Session
+        self,
+        user_id: str,
+        watermark: int,
+        interactions: Sequence[Interaction],
+        record_time: datetime,
+        session: Session,
     ) -> None:
-        """Writes new interactions."""
+        """Writes the batch of one person."""
 
     async def advance_state(
         self, user_id: str, accepted: Sequence[Interaction], session: Session
@@ -72,9 +77,9 @@ class Interactions(Protocol):
         """Appends to a person's history and returns the watermark."""
 
     async def page(
-        self, user_id: str, before: tuple[datetime, str] | None, size: int
-    ) -> list[Interaction]:
-        """Returns a page, newest first."""
+        self, user_id: str, before: tuple[int, int] | None, size: int
+    ) -> list[tuple[tuple[int, int], Interaction]]:
+        """Returns a page with positions, latest first."""
 
 
 class States(Protocol):

@@ -105,7 +105,7 @@ class ServingPopularity:
         self._interactions = interactions
         self._half_life_days = half_life_days
         self._popularity = Popularity(half_life_days)
-        self._meanwhile: dict[str, tuple[str, datetime]] = {}
+        self._meanwhile: dict[str, Interaction] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -121,14 +121,10 @@ class ServingPopularity:
 
     def add(self, accepted: Iterable[Interaction]) -> None:
         """Counts interactions that were just recorded; their occur_time must be set."""
-        rows = {
-            row.event_id: (row.movie_id, row.occur_time)
-            for row in accepted
-            if row.occur_time is not None
-        }
-        self._popularity.add(rows.values())
+        rows = list(accepted)
+        self._popularity.add(_watched(rows))
         if self._task is not None and not self._task.done():
-            self._meanwhile.update(rows)
+            self._meanwhile.update((row.event_id, row) for row in rows)
 
     def top(self, limit: int, *, without: Iterable[str] = ()) -> list[tuple[str, float]]:
         """Returns the most watched movies; see `Popularity.top`."""
@@ -142,14 +138,18 @@ class ServingPopularity:
         while True:
             try:
                 counted = Popularity(self._half_life_days)
-                async for event_id, movie_id, moment in self._interactions.watched():
-                    counted.add([(movie_id, moment)])
-                    self._meanwhile.pop(event_id, None)
+                async for row in self._interactions.everything():
+                    counted.add(_watched([row]))
+                    self._meanwhile.pop(row.event_id, None)
             except PyMongoError as error:
                 _log.warning("popularity waits for MongoDB", error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            counted.add(self._meanwhile.values())
+            counted.add(_watched(self._meanwhile.values()))
             self._meanwhile = {}
             self._popularity = counted
             return
+
+
+def _watched(rows: Iterable[Interaction]) -> list[tuple[str, datetime]]:
+    return [(row.movie_id, row.occur_time) for row in rows if row.occur_time is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from marquee.reco.v1 import interaction_service_pb2 as pb
@@ -10,13 +9,11 @@ from marquee.reco.v1 import interaction_service_pb2_grpc
 
 from mesh.errors import FieldViolation, InvalidArgument
 from mesh.pages import decode_page_token, encode_page_token
-from mesh.times import from_timestamp, unix_seconds
+from mesh.times import from_timestamp
 from mesh.validation import Violations
 from reco_svc.convert import interaction_to_proto
 from reco_svc.domain import MAX_BATCH, Interaction, InteractionType, RowResult, RowStatus
 from reco_svc.service.interactions import InteractionService
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InteractionServicer(interaction_service_pb2_grpc.InteractionServiceServicer):
@@ -55,7 +52,7 @@ class InteractionServicer(interaction_service_pb2_grpc.InteractionServiceService
     async def ListInteractions(
         self, request: pb.ListInteractionsRequest, context: Any
     ) -> pb.ListInteractionsResponse:
-        """Lists a user's interactions, newest first."""
+        """Lists a user's interactions, latest first."""
         check = Violations()
         check.id("user_id", request.user_id)
         size = check.limit("page_size", request.page_size, default=100, maximum=1000)
@@ -63,16 +60,12 @@ class InteractionServicer(interaction_service_pb2_grpc.InteractionServiceService
         listing = f"interactions/{request.user_id}"
         before = None
         if request.page_token:
-            milliseconds, event_id = decode_page_token(listing, request.page_token)
-            before = (_EPOCH + timedelta(milliseconds=int(milliseconds)), str(event_id))
+            watermark, place = decode_page_token(listing, request.page_token)
+            before = (int(watermark), int(place))
         rows = await self._interactions.page(request.user_id, before, size + 1)
-        token = ""
-        if len(rows) > size:
-            last = rows[size - 1]
-            moment = round(unix_seconds(last.occur_time or _EPOCH) * 1000)
-            token = encode_page_token(listing, [moment, last.event_id])
+        token = encode_page_token(listing, rows[size - 1][0]) if len(rows) > size else ""
         return pb.ListInteractionsResponse(
-            interactions=[interaction_to_proto(row) for row in rows[:size]],
+            interactions=[interaction_to_proto(row) for _, row in rows[:size]],
             next_page_token=token,
         )
 

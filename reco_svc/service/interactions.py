@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from mesh.errors import Aborted
@@ -90,13 +89,10 @@ class InteractionService:
                 accepted[row.user_id].append(stamped)
         if not accepted:
             return results, {}
-        await self._store.insert(
-            [row for batch in accepted.values() for row in batch], moment, session
-        )
-        watermarks = {
-            user_id: await self._store.advance_state(user_id, batch, session)
-            for user_id, batch in sorted(accepted.items())
-        }
+        watermarks: dict[str, int] = {}
+        for user_id, batch in sorted(accepted.items()):
+            watermarks[user_id] = await self._store.advance_state(user_id, batch, session)
+            await self._store.insert(user_id, watermarks[user_id], batch, moment, session)
         await self._outbox.append(
             session,
             [
@@ -107,9 +103,9 @@ class InteractionService:
         return results, watermarks
 
     async def page(
-        self, user_id: str, before: tuple[datetime, str] | None, size: int
-    ) -> list[Interaction]:
-        """Returns up to `size` interactions of a user, newest first."""
+        self, user_id: str, before: tuple[int, int] | None, size: int
+    ) -> list[tuple[tuple[int, int], Interaction]]:
+        """Returns up to `size` interactions of a user with their positions, latest first."""
         return await self._store.page(user_id, before, size)
 
 

@@ -1,8 +1,13 @@
-"""Interactions and the state of each person in MongoDB."""
+"""Interactions and the state of each person in MongoDB.
+
+An interaction is stored in the batch of its person that was recorded together, under
+`<user id>/<watermark>`, and by its event id, which names the batch. Batches of a person sort by
+their watermark, which is the order in which they were accepted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from pymongo import ReturnDocument
@@ -18,69 +23,81 @@ from reco_svc.domain import (
     RecordedMeanwhile,
     UserState,
 )
-from reco_svc.store.schema import INTERACTIONS, USER_STATE
+from reco_svc.store.schema import INTERACTION_BATCHES, INTERACTIONS, USER_STATE
+
+# Ids contain no slash, and "0" follows "/" in ASCII: every batch of a user lies between the two.
+_AFTER_SLASH = "0"
 
 
 class InteractionStore:
     """Reads and writes interactions and user states."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._interactions = database[INTERACTIONS]
+        self._events = database[INTERACTIONS]
+        self._batches = database[INTERACTION_BATCHES]
         self._states = database[USER_STATE]
 
     async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
         """Returns the interactions already recorded under these ids."""
-        cursor = self._interactions.find({"_id": {"$in": list(event_ids)}}, session=session)
-        return {document["_id"]: _to_interaction(document) async for document in cursor}
+        events = self._events.find({"_id": {"$in": list(event_ids)}}, session=session)
+        batch_of = {event["_id"]: event["batch"] async for event in events}
+        batches = self._batches.find(
+            {"_id": {"$in": sorted(set(batch_of.values()))}}, session=session
+        )
+        return {
+            row.event_id: row
+            async for batch in batches
+            for row in _rows(batch)
+            if row.event_id in batch_of
+        }
 
     async def insert(
         self,
+        user_id: str,
+        watermark: int,
         interactions: Sequence[Interaction],
         record_time: datetime,
         session: Session,
     ) -> None:
-        """Writes new interactions; their occur_time must be set.
+        """Writes the batch of one person; the occur_time of each row must be set.
 
         Raises:
-            RecordedMeanwhile: Another call recorded one of the ids; the transaction is lost.
+            RecordedMeanwhile: One of the ids is recorded already; the transaction is lost.
         """
-        documents = [
-            {
-                "_id": row.event_id,
-                "user_id": row.user_id,
-                "movie_id": row.movie_id,
-                "type": int(row.type),
-                "value": row.value,
-                "occur_time": row.occur_time,
-                "record_time": record_time,
-            }
-            for row in interactions
-        ]
+        batch_id = _batch_id(user_id, watermark)
         try:
-            await self._interactions.insert_many(documents, session=session)
+            await self._events.insert_many(
+                [{"_id": row.event_id, "batch": batch_id} for row in interactions],
+                session=session,
+            )
         except BulkWriteError as error:
             # A write conflict is tried again by the transaction itself.
             if error.has_error_label("TransientTransactionError"):
                 raise
             raise RecordedMeanwhile from error
+        await self._batches.insert_one(
+            {
+                "_id": batch_id,
+                "user_id": user_id,
+                "rows": [{"e": row.event_id, **_entry(row)} for row in interactions],
+                "record_time": record_time,
+            },
+            session=session,
+        )
 
     async def advance_state(
         self, user_id: str, accepted: Sequence[Interaction], session: Session
     ) -> int:
         """Appends to a person's history and returns the new watermark."""
-        entries = [
-            {
-                "m": row.movie_id,
-                "t": int(row.type),
-                "v": row.value,
-                "o": row.occur_time,
-            }
-            for row in accepted
-        ]
         document = await self._states.find_one_and_update(
             {"_id": user_id},
             {
-                "$push": {"history": {"$each": entries, "$slice": -HISTORY_CAP}},
+                "$push": {
+                    "history": {
+                        "$each": [_entry(row) for row in accepted],
+                        "$slice": -HISTORY_CAP,
+                    }
+                },
                 "$inc": {"version": 1},
             },
             projection={"version": 1},
@@ -102,61 +119,68 @@ class InteractionStore:
             yield _to_state(document)
 
     async def page(
-        self, user_id: str, before: tuple[datetime, str] | None, size: int
-    ) -> list[Interaction]:
-        """Returns up to `size` interactions of a user, newest first.
-
-        One person's interactions are few: they are found by an index and sorted afterwards, which
-        spares every write a wider index.
+        self, user_id: str, before: tuple[int, int] | None, size: int
+    ) -> list[tuple[tuple[int, int], Interaction]]:
+        """Returns up to `size` interactions of a user with their positions, latest first.
 
         Args:
             user_id: Whose.
-            before: (occur_time, event id) of the last one of the page before.
+            before: Position (watermark, place in its batch) of the last one of the page before.
             size: How many at most.
         """
-        query: Document = {"user_id": user_id}
-        if before is not None:
-            moment, event_id = before
-            query["$or"] = [
-                {"occur_time": {"$lt": moment}},
-                {"occur_time": moment, "_id": {"$lt": event_id}},
-            ]
-        cursor = self._interactions.find(query).sort([("occur_time", -1), ("_id", -1)])
-        return [_to_interaction(document) async for document in cursor.limit(size)]
+        upper = f"{user_id}{_AFTER_SLASH}" if before is None else _batch_id(user_id, before[0] + 1)
+        batches = self._batches.find({"_id": {"$gte": f"{user_id}/", "$lt": upper}})
+        found: list[tuple[tuple[int, int], Interaction]] = []
+        async for batch in batches.sort("_id", -1).limit(size + 1):
+            watermark = int(batch["_id"].rpartition("/")[2])
+            for place, row in reversed(list(enumerate(_rows(batch)))):
+                position = (watermark, place)
+                if before is None or position < before:
+                    found.append((position, row))
+                if len(found) == size:
+                    return found
+        return found
 
     async def any(self) -> bool:
         """Tells whether anything is recorded."""
-        return await self._interactions.find_one({}, {"_id": 1}) is not None
+        return await self._events.find_one({}, {"_id": 1}) is not None
 
-    async def watched(self) -> AsyncIterator[tuple[str, str, datetime]]:
-        """Yields (event id, movie id, occur_time) of all interactions, in no order."""
-        projection = {"movie_id": 1, "occur_time": 1}
-        async for row in self._interactions.find({}, projection, batch_size=10_000):
-            yield row["_id"], row["movie_id"], row["occur_time"]
-
-    async def everything(self) -> AsyncIterator[tuple[str, str, InteractionType, datetime]]:
-        """Yields (user id, movie id, type, occur_time) of all interactions, in no order."""
-        projection = {"_id": 0, "user_id": 1, "movie_id": 1, "type": 1, "occur_time": 1}
-        async for row in self._interactions.find({}, projection, batch_size=10_000):
-            kind = InteractionType(row["type"])
-            yield row["user_id"], row["movie_id"], kind, row["occur_time"]
+    async def everything(self) -> AsyncIterator[Interaction]:
+        """Yields all interactions; those of one person in the order they were accepted."""
+        async for batch in self._batches.find({}, batch_size=500).sort("_id", 1):
+            for row in _rows(batch):
+                yield row
 
     async def forget(self, user_id: str) -> None:
         """Deletes a person's interactions and state."""
-        await self._interactions.delete_many({"user_id": user_id})
+        own = {"_id": {"$gte": f"{user_id}/", "$lt": f"{user_id}{_AFTER_SLASH}"}}
+        async for batch in self._batches.find(own):
+            events = [row.event_id for row in _rows(batch)]
+            await self._events.delete_many({"_id": {"$in": events}})
+            await self._batches.delete_one({"_id": batch["_id"]})
         await self._states.delete_one({"_id": user_id})
 
 
-def _to_interaction(document: Mapping[str, object]) -> Interaction:
-    row: Document = dict(document)
-    return Interaction(
-        event_id=row["_id"],
-        user_id=row["user_id"],
-        movie_id=row["movie_id"],
-        type=InteractionType(row["type"]),
-        value=float(row["value"]),
-        occur_time=row["occur_time"],
-    )
+def _batch_id(user_id: str, watermark: int) -> str:
+    return f"{user_id}/{watermark:012d}"
+
+
+def _entry(row: Interaction) -> Document:
+    return {"m": row.movie_id, "t": int(row.type), "v": row.value, "o": row.occur_time}
+
+
+def _rows(batch: Document) -> list[Interaction]:
+    return [
+        Interaction(
+            event_id=row["e"],
+            user_id=batch["user_id"],
+            movie_id=row["m"],
+            type=InteractionType(row["t"]),
+            value=float(row["v"]),
+            occur_time=row["o"],
+        )
+        for row in batch["rows"]
+    ]
 
 
 def _to_state(document: Document) -> UserState:

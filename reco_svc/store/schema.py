@@ -10,6 +10,7 @@ from mesh.outbox.store import OUTBOX_SPECS
 DATABASE = "marquee_reco"
 MOVIES = "movies"
 INTERACTIONS = "interactions"
+INTERACTION_BATCHES = "interaction_batches"
 USER_STATE = "user_state"
 USER_PROFILES = "user_profiles"
 MODELS = "models"
@@ -36,20 +37,14 @@ SPECS = (
         ),
         (IndexModel([("update_time", 1)]),),
     ),
+    # One small document per event id makes recording idempotent; what happened stands in batches,
+    # of which a person's lie next to each other. So neither needs a second index.
+    CollectionSpec(INTERACTIONS, object_schema({"_id": "string", "batch": "string"})),
     CollectionSpec(
-        INTERACTIONS,
+        INTERACTION_BATCHES,
         object_schema(
-            {
-                "_id": "string",
-                "user_id": "string",
-                "movie_id": "string",
-                "type": _INTEGER,
-                "value": _NUMBER,
-                "occur_time": "date",
-                "record_time": "date",
-            }
+            {"_id": "string", "user_id": "string", "rows": "array", "record_time": "date"}
         ),
-        (IndexModel([("user_id", 1)]),),
     ),
     CollectionSpec(
         USER_STATE, object_schema({"_id": "string", "version": _INTEGER, "history": "array"})

@@ -52,11 +52,10 @@ class _Progress:
 async def read_interactions(store: InteractionStore) -> InteractionMatrix:
     """Reads everything recorded, weighted by what each interaction says."""
     rows = [row async for row in store.everything()]
-    rows.sort(key=lambda row: row[3])  # of several with one movie the last counts
     return InteractionMatrix.from_triples(
-        [user_id for user_id, _, _, _ in rows],
-        [movie_id for _, movie_id, _, _ in rows],
-        [INTERACTION_WEIGHTS[kind.name.lower()] for _, _, kind, _ in rows],
+        [row.user_id for row in rows],
+        [row.movie_id for row in rows],
+        [INTERACTION_WEIGHTS[row.type.name.lower()] for row in rows],
     )
 
 

@@ -59,7 +59,7 @@ class InteractionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListInteractions(self, request, context):
-        """Lists the interactions of a user, newest first, page by page.
+        """Lists the interactions of a user, the latest recorded first, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

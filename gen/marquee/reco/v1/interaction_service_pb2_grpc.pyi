@@ -36,7 +36,7 @@ class InteractionServiceStub:
     RecordInteractions: _grpc.UnaryUnaryMultiCallable[_interaction_service_pb2.RecordInteractionsRequest, _interaction_service_pb2.RecordInteractionsResponse]
     """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless."""
     ListInteractions: _grpc.UnaryUnaryMultiCallable[_interaction_service_pb2.ListInteractionsRequest, _interaction_service_pb2.ListInteractionsResponse]
-    """Lists the interactions of a user, newest first, page by page."""
+    """Lists the interactions of a user, the latest recorded first, page by page."""
 
 @_typing.type_check_only
 class InteractionServiceAsyncStub(InteractionServiceStub):
@@ -46,7 +46,7 @@ class InteractionServiceAsyncStub(InteractionServiceStub):
     RecordInteractions: _aio.UnaryUnaryMultiCallable[_interaction_service_pb2.RecordInteractionsRequest, _interaction_service_pb2.RecordInteractionsResponse]  # type: ignore[assignment]
     """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless."""
     ListInteractions: _aio.UnaryUnaryMultiCallable[_interaction_service_pb2.ListInteractionsRequest, _interaction_service_pb2.ListInteractionsResponse]  # type: ignore[assignment]
-    """Lists the interactions of a user, newest first, page by page."""
+    """Lists the interactions of a user, the latest recorded first, page by page."""
 
 class InteractionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes in what people do with movies."""
@@ -65,6 +65,6 @@ class InteractionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interaction_service_pb2.ListInteractionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interaction_service_pb2.ListInteractionsResponse, _abc.Awaitable[_interaction_service_pb2.ListInteractionsResponse]]:
-        """Lists the interactions of a user, newest first, page by page."""
+        """Lists the interactions of a user, the latest recorded first, page by page."""
 
 def add_InteractionServiceServicer_to_server(servicer: InteractionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
