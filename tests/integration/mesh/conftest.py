@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,6 @@ from marquee.notify.v1 import notification_service_pb2 as notify_pb
 from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
 from marquee.user.v1 import user_pb2, user_service_pb2_grpc
 from marquee.user.v1 import user_service_pb2 as user_pb
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from mesh.server import MeshServer, Registration
 from mesh.settings import MeshSettings
@@ -135,20 +131,3 @@ async def serve(behaviour: Behaviour) -> AsyncIterator[Callable[..., Awaitable[R
             )
 
         yield start
-
-
-@pytest.fixture(scope="session")
-def _exporter() -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
-
-
-@pytest.fixture
-def spans(_exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
-    """Collects the spans of this process."""
-    _exporter.clear()
-    yield _exporter
-    _exporter.clear()
