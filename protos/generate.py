@@ -47,14 +47,11 @@ def generate(out: Path) -> None:
     for folder in {path.parent for path in out.rglob("*.py")} | {out / "marquee"}:
         (folder / "py.typed").touch()
     for path in out.rglob("*_pb2_grpc.py*"):
-        if not any(line.startswith("service ") for line in _source_of(path).splitlines()):
+        source = PROTOS / path.relative_to(out).with_name(
+            path.name.split("_pb2_grpc")[0] + ".proto"
+        )
+        if not any(line.startswith("service ") for line in source.read_text().splitlines()):
             path.unlink()
-
-
-def _source_of(generated: Path) -> str:
-    stem = generated.name.split("_pb2_grpc")[0]
-    package = generated.parent.parts[generated.parent.parts.index("marquee") :]
-    return PROTOS.joinpath(*package, f"{stem}.proto").read_text()
 
 
 def _files(root: Path) -> set[Path]:
