@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -48,30 +49,35 @@ async def own_stack(
 
     Args:
         console: Told what is ready.
-        data_dir: Where it keeps its data; None: in a temporary directory, removed at the end.
+        data_dir: Where it keeps its data; None: in a temporary directory, removed at the end
+            unless something fails.
         traces: Whether it collects traces.
 
     Raises:
         DevstackError: It cannot be started.
     """
-    with ExitStack() as cleanup:
-        if data_dir is None:
-            data_dir = Path(
-                cleanup.enter_context(
-                    tempfile.TemporaryDirectory(prefix="marquee-", ignore_cleanup_errors=True)
-                )
-            )
-        config = StackConfig(
-            data_dir=data_dir,
-            ports=Ports.free(),
-            components=frozenset(ALL) if traces else frozenset(ALL) - {OTLP},
-        )
-        stack = Stack(config, report_to(console))
+    temporary = data_dir is None
+    if data_dir is None:
+        data_dir = Path(tempfile.mkdtemp(prefix="marquee-"))
+    config = StackConfig(
+        data_dir=data_dir,
+        ports=Ports.free(),
+        components=frozenset(ALL) if traces else frozenset(ALL) - {OTLP},
+    )
+    stack = Stack(config, report_to(console))
+    try:
         await stack.start()
         try:
             yield stack
         finally:
             await stack.stop()
+    except Exception:
+        console.print(cell(f"data and logs are kept in {data_dir}"), soft_wrap=True)
+        temporary = False
+        raise
+    finally:
+        if temporary:
+            shutil.rmtree(data_dir, ignore_errors=True)
 
 
 async def until_death(

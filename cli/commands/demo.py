@@ -28,7 +28,7 @@ from cli.tracing import telemetry
 from cli.views.text import cell
 from devstack.stack import Stack
 
-_USER = "440"
+_USER = "31"
 
 
 def demo(

@@ -59,6 +59,11 @@ HOPS: tuple[Hop, ...] = (
 )
 
 
+def _short(name: str) -> str:
+    service, slash, method = name.partition("/")
+    return f"{service.rpartition('.')[2]}/{method}" if slash else name
+
+
 def missing_hops(spans: Sequence[SpanRecord]) -> list[Hop]:
     """Returns the hops that no span shows, in their order."""
     return [hop for hop in HOPS if not any(map(hop.matches, spans))]
@@ -66,7 +71,7 @@ def missing_hops(spans: Sequence[SpanRecord]) -> list[Hop]:
 
 def hops_table(spans: Sequence[SpanRecord]) -> Table:
     """Every hop with when it began, counted from the first span, and how long it took."""
-    table = plain_table("hops")
+    table = plain_table()
     table.add_column("hop")
     table.add_column("span", overflow="fold")
     table.add_column("begins", justify="right")
@@ -79,7 +84,7 @@ def hops_table(spans: Sequence[SpanRecord]) -> Table:
         else:
             table.add_row(
                 hop.name,
-                cell(f"{span.service}  {span.name}"),
+                cell(f"{span.service}  {_short(span.name)}"),
                 f"{(span.start_ns - begin) / 1e6:.1f} ms",
                 f"{span.duration_ms:.1f} ms",
             )

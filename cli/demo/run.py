@@ -104,7 +104,7 @@ async def tell_one_person(scene: Scene) -> None:
         with timeline.step(RATE):
             ratings = await steps.plan_ratings(mesh, scene.dataset, user_id)
             console.print(cell(_describe_plan(ratings)))
-            told = await steps.rate_and_wait(mesh, stream, user_id, ratings.movie_ids)
+            told = await steps.rate_and_wait(mesh, stream, user_id, list(ratings.titles))
             _show_notification(told, console)
     with timeline.step(CHANGE):
         answer = await steps.recommend(mesh, user_id)
@@ -123,10 +123,7 @@ async def tell_one_person(scene: Scene) -> None:
 
 
 def _describe_plan(ratings: steps.RatingPlan) -> str:
-    return (
-        f"they have watched little {ratings.genre}; now they rate "
-        f"{', '.join(ratings.titles)} with 5 stars"
-    )
+    return f"5 stars for {ratings.reason}: {'; '.join(ratings.titles.values())}"
 
 
 def _show_notification(told: steps.Told, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -12,8 +12,8 @@ from marquee.notify.v1 import notification_service_pb2
 from marquee.reco.v1 import interaction_service_pb2, recommendation_service_pb2
 from marquee.user.v1 import user_pb2, user_service_pb2
 
-from cli.datasets.records import Dataset
-from cli.demo.choice import anchors
+from cli.datasets.records import Dataset, Movie
+from cli.demo.choice import Anchor, anchors
 from cli.demo.live_stream import LiveStream
 from cli.errors import CliError
 from cli.mesh_client import Mesh, patiently
@@ -37,17 +37,13 @@ class RatingPlan:
     """Which movies to rate.
 
     Attributes:
-        genre: A genre the person has watched little.
-        anchor: The title of a popular movie of it; the others are the movies nearest to it.
-        movie_ids: All of them.
-        titles: Their titles.
+        reason: What they are, for people.
+        titles: Their titles by their ids.
         expected_new: How many of the top 10 will be new, asked as an anonymous session.
     """
 
-    genre: str
-    anchor: str
-    movie_ids: tuple[str, ...]
-    titles: tuple[str, ...]
+    reason: str
+    titles: Mapping[str, str]
     expected_new: int
 
 
@@ -130,36 +126,32 @@ async def watched_movies(mesh: Mesh, user_id: str) -> list[str]:
 async def plan_ratings(mesh: Mesh, dataset: Dataset, user_id: str) -> RatingPlan:
     """Finds movies that a person does not know and that change what is recommended to them.
 
-    Tries the genres they watched least, and asks for the recommendations of an anonymous session
-    of the same movies to see beforehand what would change.
+    Tries the genres they watched least: a popular movie of each and those nearest to it, but none
+    that is recommended to them anyway. The recommendations of an anonymous session of the same
+    movies tell beforehand what would change. Where no genre changes enough, it takes what is
+    recommended: rated movies leave the list.
 
     Raises:
         CliError: Nothing changes enough to be told of.
         grpc.aio.AioRpcError: A call failed for good.
     """
     watched = await watched_movies(mesh, user_id)
-    before = {item.movie.id for item in (await recommend(mesh, user_id)).recommendations}
-    best: RatingPlan | None = None
-    for anchor in anchors(dataset, watched):
-        similar = await patiently(
-            mesh.recommendations.SimilarMovies,
-            recommendation_service_pb2.SimilarMoviesRequest(movie_id=anchor.movie.id, limit=50),
-        )
-        titles = {anchor.movie.id: anchor.movie.title}
-        titles |= {s.movie.id: s.movie.title for s in similar.movies if s.movie.id not in watched}
-        chosen = tuple(titles)[:_RATED_MOVIES]
-        expected = await _new_after(mesh, watched, chosen, before)
-        if best is None or expected > best.expected_new:
-            best = RatingPlan(
-                anchor.genre,
-                anchor.movie.title,
-                chosen,
-                tuple(titles[movie_id] for movie_id in chosen),
-                expected,
-            )
-        if best.expected_new >= _ENOUGH_NEW:
-            return best
-    if best is None or best.expected_new < _LEAST_NEW:
+    before = {
+        item.movie.id: item.movie.title for item in (await recommend(mesh, user_id)).recommendations
+    }
+    best = RatingPlan("", {}, 0)
+    for anchor in anchors(dataset, {*watched, *before}):
+        titles = await _neighbourhood(mesh, anchor.movie, {*watched, *before})
+        expected = await _new_after(mesh, watched, titles, before)
+        if expected > best.expected_new:
+            best = RatingPlan(_reason(anchor), titles, expected)
+        if expected >= _ENOUGH_NEW:
+            break
+    if best.expected_new < _LEAST_NEW:
+        titles = dict(list(before.items())[:_RATED_MOVIES])
+        expected = await _new_after(mesh, watched, titles, before)
+        best = RatingPlan("what is recommended to them", titles, expected)
+    if best.expected_new < _LEAST_NEW:
         raise CliError(f"no ratings of {user_id} would change their list enough: try another user")
     return best
 
@@ -224,8 +216,26 @@ async def list_inbox(mesh: Mesh, user_id: str) -> list[Notification]:
     return list(reply.notifications)
 
 
+async def _neighbourhood(mesh: Mesh, movie: Movie, excluded: Collection[str]) -> dict[str, str]:
+    """Returns the titles of a movie and of those nearest to it, by their ids."""
+    similar = await patiently(
+        mesh.recommendations.SimilarMovies,
+        recommendation_service_pb2.SimilarMoviesRequest(movie_id=movie.id, limit=50),
+    )
+    titles = {movie.id: movie.title}
+    for neighbour in similar.movies:
+        if neighbour.movie.id not in excluded and len(titles) < _RATED_MOVIES:
+            titles[neighbour.movie.id] = neighbour.movie.title
+    return titles
+
+
+def _reason(anchor: Anchor) -> str:
+    how_much = "never watched" if anchor.lift == 0 else "watched little of"
+    return f"{anchor.movie.title} and its neighbours, since they have {how_much} {anchor.genre}"
+
+
 async def _new_after(
-    mesh: Mesh, watched: Sequence[str], rated: Sequence[str], before: set[str]
+    mesh: Mesh, watched: Sequence[str], rated: Iterable[str], before: Collection[str]
 ) -> int:
     movies = [*rated, *watched][:1000]
     reply = await patiently(

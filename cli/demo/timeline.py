@@ -62,7 +62,7 @@ class Timeline:
 
     def table(self) -> Table:
         """All steps with their seconds; those never begun as well."""
-        table = plain_table("the demo")
+        table = plain_table()
         table.add_column("#", justify="right")
         table.add_column("step", overflow="fold")
         table.add_column("", justify="left")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Group
 from rich.table import Table
 
 from cli.importing.importer import InteractionReport, MovieReport, Refusal
-from cli.views.text import cell, plain_table, seconds
+from cli.views.text import cell, plain_table, seconds, titled
 
 _STATUSES = ("ACCEPTED", "DUPLICATE", "CONFLICT", "UNKNOWN_MOVIE", "INVALID")
 
@@ -32,15 +33,16 @@ def import_table(movies: MovieReport, interactions: InteractionReport) -> Table:
     return table
 
 
-def refusals_table(refusals: Sequence[Refusal], refused: int) -> Table:
+def refusals_table(refusals: Sequence[Refusal], refused: int) -> Group:
     """The first rows that were not recorded, and why."""
-    table = plain_table(f"the first {len(refusals):,} of {refused:,} rows that were not recorded")
+    table = plain_table()
     for name in ("event", "user", "movie", "status", "reason"):
         table.add_column(name, overflow="fold")
     for row in refusals:
         fields = (row.event_id, row.user_id, row.movie_id, row.status, row.message)
         table.add_row(*map(cell, fields))
-    return table
+    title = f"the first {len(refusals):,} of {refused:,} rows that were not recorded"
+    return titled(title, table)
 
 
 def _add(table: Table, what: str, fates: Sequence[tuple[str, int]], took: float) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from marquee.reco.v1 import recommendation_service_pb2 as pb
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
-from cli.views.text import cell, plain_table
+from cli.views.text import cell, plain_table, titled
 
 _REASONS = 3
 
 
-def recommendation_table(recommendations: Sequence[pb.Recommendation], title: str) -> Table:
+def recommendation_table(recommendations: Sequence[pb.Recommendation], title: str) -> Group:
     """Title, genres, score, source, and the watched movies that speak for each."""
-    table = plain_table(title)
+    table = plain_table()
     table.add_column("#", justify="right")
     table.add_column("title", overflow="fold")
     table.add_column("genres", overflow="fold")
@@ -31,15 +31,15 @@ def recommendation_table(recommendations: Sequence[pb.Recommendation], title: st
             source_name(item.source),
             _reasons(item.contributions),
         )
-    return table
+    return titled(title, table)
 
 
 def change_table(
     before: Sequence[pb.Recommendation], after: Sequence[pb.Recommendation], title: str
-) -> Table:
+) -> Group:
     """Two lists side by side; what is new in the second is marked."""
     known = {item.movie.id for item in before}
-    table = plain_table(title)
+    table = plain_table()
     table.add_column("#", justify="right")
     table.add_column("before", overflow="fold")
     table.add_column("after", overflow="fold")
@@ -51,7 +51,7 @@ def change_table(
             _title_at(after, place, known),
             "new" if place < len(after) and after[place].movie.id not in known else "",
         )
-    return table
+    return titled(title, table)
 
 
 def title_of(title: str, year: int) -> str:

@@ -20,7 +20,7 @@ def progress_line(step: Progress) -> str:
 
 def endpoint_table(endpoints: Endpoints) -> Table:
     """Where everything listens."""
-    table = plain_table("endpoints")
+    table = plain_table()
     table.add_column("what")
     table.add_column("where", overflow="fold")
     table.add_column("speaks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -12,9 +13,14 @@ def cell(value: str, style: str = "") -> Text:
     return Text("".join(c if c.isprintable() else "\ufffd" for c in value), style=style)
 
 
-def plain_table(title: str = "") -> Table:
+def plain_table() -> Table:
     """Returns an empty table in the house's style."""
-    return Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    return Table(box=box.SIMPLE_HEAD)
+
+
+def titled(title: str, table: Table) -> Group:
+    """Puts a line above a table, as long as it needs to be."""
+    return Group(Text(), cell(title, "bold"), table)
 
 
 def seconds(value: float) -> str:
