@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
+import pymongo
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from mesh.mongo.client import Document
+from mesh.telemetry.spans import untraced_database
 
 _log = structlog.get_logger(__name__)
 # A burst of changes, such as the rows of one batch, is taken over together.
@@ -47,6 +49,7 @@ class Follower:
         self._sweep_seconds = sweep_seconds
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def wake(self) -> None:
         """Has `refresh` called soon; for changes this process made itself."""
@@ -66,6 +69,7 @@ class Follower:
 
     async def stop(self) -> None:
         """Stops following."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -74,24 +78,28 @@ class Follower:
         self._tasks = []
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._sweep_seconds)
                 await asyncio.sleep(_SETTLE_SECONDS)
             self._wake.clear()
             try:
-                await self._refresh()
+                with untraced_database():
+                    await self._refresh()
             except Exception:
                 _log.exception("refresh failed", collections=self._collections)
 
     async def _watch(self, collection: str) -> None:
-        while True:
+        # Closing a stream may fail and so hide that this task was cancelled.
+        while not self._stopping:
             try:
-                stream = await self._database[collection].watch(max_await_time_ms=1000)
-                async with stream:
-                    self._wake.set()  # whatever happened before the stream was open
-                    async for _ in stream:
-                        self._wake.set()
+                # A stream has no deadline: each look waits for a second at most.
+                with untraced_database(), pymongo.timeout(None):
+                    stream = await self._database[collection].watch(max_await_time_ms=1000)
+                    async with stream:
+                        self._wake.set()  # whatever happened before the stream was open
+                        async for _ in stream:
+                            self._wake.set()
             except PyMongoError as error:
                 _log.warning("change stream ended", collection=collection, error=str(error))
             await asyncio.sleep(1)
