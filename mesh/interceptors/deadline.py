@@ -16,8 +16,9 @@ from mesh.interceptors.base import ServerCall
 from mesh.mongo.client import OPERATION_SECONDS
 
 # MongoDB gets a little less than the whole time: "the database does not answer" is of more use
-# than a deadline exceeded, and must still reach the caller.
-_SHARE_OF_THE_DATABASE = 0.95
+# than a deadline exceeded, and must still reach the caller. pymongo looks for a server every 0.5 s
+# and sees only then that its time is up.
+_RESERVE_SECONDS = 0.6
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -44,7 +45,7 @@ class DeadlineLayer:
         if seconds <= 0:
             raise DeadlineExceeded(0)
         # `pymongo.timeout` replaces the limit that each operation has; it may only shorten it.
-        shorter = seconds * _SHARE_OF_THE_DATABASE
+        shorter = seconds - min(_RESERVE_SECONDS, seconds / 4)
         database = pymongo.timeout(shorter) if shorter < OPERATION_SECONDS else nullcontext()
         token = _deadline.set(time.monotonic() + seconds)
         timeout = asyncio.timeout(seconds)

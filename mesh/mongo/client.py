@@ -20,6 +20,11 @@ OPERATION_SECONDS: Final = 5.0
 """How long one operation may take, outside of a call with less time."""
 
 _TRANSACTION_SECONDS: Final = 10.0
+_LIMITS: Final[Mapping[str, Any]] = {
+    "timeoutMS": int(OPERATION_SECONDS * 1000),
+    "serverSelectionTimeoutMS": 3000,
+    "maxPoolSize": 50,
+}
 
 
 class NotAReplicaSetError(Exception):
@@ -31,16 +36,24 @@ def connect(uri: str, app_name: str) -> Client:
 
     Every operation is bounded by `OPERATION_SECONDS` unless a deadline leaves it less, and is
     acknowledged by a majority. Call it after `setup_telemetry`: earlier clients are not traced.
+
+    Args:
+        uri: MongoDB connection string; its `timeoutMS`, `serverSelectionTimeoutMS` and
+            `maxPoolSize` go before the defaults of the mesh.
+        app_name: How the server's logs name this client.
+
+    Raises:
+        PyMongoError: The connection string is wrong.
     """
+    given = {option.partition("=")[0].lower() for option in uri.partition("?")[2].split("&")}
+    limits = {name: value for name, value in _LIMITS.items() if name.lower() not in given}
     return AsyncMongoClient(
         uri,
         appname=app_name,
         w="majority",
-        timeoutMS=int(OPERATION_SECONDS * 1000),
-        serverSelectionTimeoutMS=3000,
-        maxPoolSize=50,
         tz_aware=True,
         uuidRepresentation="standard",
+        **limits,
     )
 
 

@@ -18,6 +18,7 @@ from marquee.user.v1 import user_service_pb2_grpc as pb_grpc
 
 from mesh import errors
 from mesh.interceptors.deadline import remaining_seconds
+from mesh.mongo.client import Session, connect, in_transaction
 
 Serve = Callable[..., Awaitable[Any]]
 GET = pb.GetUserRequest(user_id="u1")
@@ -199,6 +200,31 @@ class TestDeadlines:
             async with asyncio.timeout(5):
                 await ended.wait()
             assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    async def test_a_database_that_is_away_is_told_before_the_deadline(
+        self, behaviour: Any, serve: Serve, free_port: Any
+    ) -> None:
+        client = connect(f"mongodb://127.0.0.1:{free_port()}/?directConnection=true", "test")
+
+        async def read(request: Any, context: Any) -> None:
+            await client["test"]["things"].find_one({})
+
+        async def write(request: Any, context: Any) -> None:
+            async def callback(session: Session) -> None:
+                await client["test"]["things"].insert_one({}, session=session)
+
+            await in_transaction(client, callback)
+
+        running = await serve()
+        async with grpc.aio.insecure_channel(running.address) as channel:
+            for handler in (read, write):
+                behaviour.unary = handler
+                call = pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=2)
+                error, status = await failure_of(call)
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                info = detail(status, error_details_pb2.ErrorInfo)
+                assert info.reason == "DATABASE_UNAVAILABLE"
+        await client.close()
 
     async def test_a_timeout_of_the_handlers_own_is_not_the_callers(
         self, behaviour: Any, serve: Serve

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from pymongo import AsyncMongoClient, IndexModel
+from pymongo import AsyncMongoClient, IndexModel, monitoring
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import WriteError
+from pymongo.errors import DuplicateKeyError, WriteError
 
 from mesh.mongo.client import Document, ping, require_replica_set
 from mesh.mongo.migrations import CollectionSpec, migrate, object_schema
@@ -53,6 +53,38 @@ async def test_a_later_schema_replaces_the_earlier_one(mongo_database: Database)
         await mongo_database["things"].insert_one({"name": "new"})
     await mongo_database["things"].insert_one({"title": "new"})
     assert "title_1" in await mongo_database["things"].index_information()
+
+
+async def test_what_is_as_expected_is_not_touched(
+    mongodb_uri: str, mongo_database: Database
+) -> None:
+    expected = spec({"name": "string"})
+    await migrate(mongo_database, [expected])
+    commands: list[str] = []
+
+    class Listener(monitoring.CommandListener):
+        def started(self, event: monitoring.CommandStartedEvent) -> None:
+            commands.append(event.command_name)
+
+        def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+            pass
+
+        def failed(self, event: monitoring.CommandFailedEvent) -> None:
+            pass
+
+    async with AsyncMongoClient[Document](mongodb_uri, event_listeners=[Listener()]) as client:
+        await migrate(client[mongo_database.name], [expected])
+        assert "collMod" not in commands
+        assert "create" not in commands
+        await migrate(client[mongo_database.name], [spec({"title": "string"})])
+        assert "collMod" in commands
+
+
+async def test_an_index_that_cannot_be_is_an_error(mongo_database: Database) -> None:
+    await mongo_database["things"].insert_many([{"name": "a"}, {"name": "a"}])
+    unique = IndexModel([("name", 1)], unique=True)
+    with pytest.raises(DuplicateKeyError):
+        await migrate(mongo_database, [spec({"name": "string"}, unique)])
 
 
 async def test_a_replica_set_member_is_accepted(mongo_client: AsyncMongoClient[Document]) -> None:
