@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 from opentelemetry import metrics, trace
@@ -24,9 +25,10 @@ SCOPE = "marquee"
 class Telemetry:
     """The providers of this process; `shutdown` sends what is still queued."""
 
-    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    def __init__(self, tracer_provider: TracerProvider, *ends: Callable[[], None]) -> None:
+        """Takes the provider of spans and what ends the providers."""
         self._tracer_provider = tracer_provider
-        self._meter_provider = meter_provider
+        self._ends = ends
 
     def flush(self, timeout_seconds: float = 2.0) -> None:
         """Sends queued spans, at most for `timeout_seconds`; blocks."""
@@ -41,7 +43,7 @@ class Telemetry:
         """
         enders = [
             threading.Thread(target=end, name="telemetry-shutdown", daemon=True)
-            for end in (self._tracer_provider.shutdown, self._meter_provider.shutdown)
+            for end in self._ends
         ]
         for ender in enders:
             ender.start()
@@ -60,7 +62,8 @@ def setup_telemetry(
     """Installs the global providers and traces MongoDB commands.
 
     Spans leave in the background; a collector that is away costs spans, never a request. Without
-    an endpoint spans are not recorded; trace ids still reach logs, peers and events.
+    an endpoint spans are not recorded and nothing is measured; trace ids still reach logs, peers
+    and events.
 
     Args:
         service_name: service.name of the resource, for example `marquee-user`.
@@ -91,20 +94,21 @@ def setup_telemetry(
             )
         )
         PymongoInstrumentor().instrument(tracer_provider=tracer_provider)
-    readers = []
+    trace.set_tracer_provider(tracer_provider)
+    ends = [tracer_provider.shutdown]
     if metrics_endpoint:
         exporter = OTLPMetricExporter(
             endpoint=metrics_endpoint, insecure=_is_plain(metrics_endpoint), timeout=5
         )
-        readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=10_000))
-    meter_provider = MeterProvider(
-        resource=resource, metric_readers=readers, shutdown_on_exit=False
-    )
-    trace.set_tracer_provider(tracer_provider)
-    metrics.set_meter_provider(meter_provider)
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=10_000)
+        meter_provider = MeterProvider(
+            resource=resource, metric_readers=[reader], shutdown_on_exit=False
+        )
+        metrics.set_meter_provider(meter_provider)
+        ends.append(meter_provider.shutdown)
     # The exporters log every failed attempt; an outage is seen by what the collector lacks.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-    return Telemetry(tracer_provider, meter_provider)
+    return Telemetry(tracer_provider, *ends)
 
 
 def _is_plain(endpoint: str) -> bool:
