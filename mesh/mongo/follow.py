@@ -17,6 +17,8 @@ from mesh.telemetry.spans import untraced_database
 _log = structlog.get_logger(__name__)
 # A burst of changes, such as the rows of one batch, is taken over together.
 _SETTLE_SECONDS = 0.05
+# After this long a stream is opened anew.
+_STREAM_SECONDS = 24 * 3600.0
 
 
 class Follower:
@@ -93,8 +95,8 @@ class Follower:
         # Closing a stream may fail and so hide that this task was cancelled.
         while not self._stopping:
             try:
-                # A stream has no deadline: each look waits for a second at most.
-                with untraced_database(), pymongo.timeout(None):
+                # Without this the client's limit for one operation would end the stream.
+                with untraced_database(), pymongo.timeout(_STREAM_SECONDS):
                     stream = await self._database[collection].watch(max_await_time_ms=1000)
                     async with stream:
                         self._wake.set()  # whatever happened before the stream was open
