@@ -137,7 +137,7 @@ def secantus_server(home: Path, *options: str) -> Server:
     return Server(command, port, home / "server.log", _answers_hello)
 
 
-async def _eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 20.0) -> None:
+async def _eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not await condition():  # noqa: ASYNC110  # any condition, not only an event
             await asyncio.sleep(0.02)

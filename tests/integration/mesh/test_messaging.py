@@ -174,7 +174,7 @@ async def test_services_start_and_stop_without_a_broker(
     messaging = Messaging(settings(f"127.0.0.1:{free_port()}"), "test", failure=failure)
     messaging.relay(outbox)
     messaging.consume("group", [topics.USER_EVENTS], handler)
-    async with asyncio.timeout(30), running(messaging):
+    async with asyncio.timeout(60), running(messaging):
         await append(outbox, user_changed("ada"))
         await asyncio.sleep(0.5)
     assert await outbox.depth() == 1
@@ -201,7 +201,7 @@ async def test_events_wait_for_a_broker_that_comes_late_or_forgets(
             async def is_handled(name: str = name) -> bool:
                 return name in handled
 
-            await eventually(is_handled, within=40)
+            await eventually(is_handled)
             private_kafka.kill()
             if name == "before":
                 await append(outbox, user_changed("after"))
@@ -217,7 +217,7 @@ async def test_a_consumer_that_hangs_ends_the_process(
         await asyncio.sleep(0.5)
         assert not failure.is_set()
         monkeypatch.setattr(consumer.runtime, "healthy", lambda: False)
-        await asyncio.wait_for(failure.wait(), 10)
+        await asyncio.wait_for(failure.wait(), 30)
 
 
 async def _ignore(event: Event) -> None:

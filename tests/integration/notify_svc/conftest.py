@@ -139,7 +139,7 @@ def read() -> Callable[[Any, int], Any]:
 
     async def read(stream: Any, count: int) -> list[pb.SubscribeResponse]:
         messages: list[pb.SubscribeResponse] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(messages) < count:
                 message = await stream.read()
                 assert message is not grpc.aio.EOF, "the stream has ended"

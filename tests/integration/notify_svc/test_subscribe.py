@@ -99,13 +99,13 @@ async def test_nothing_is_missed_across_a_restart(world: Any, make: Any, eventua
             await eventually(subscribed)
             producing = producing or asyncio.create_task(produce())
             await asyncio.sleep(0.2)
-        await asyncio.wait_for(following, 5)
+        await asyncio.wait_for(following, 30)
     assert producing is not None
     await producing
     async with world.running() as stub:
         following = asyncio.create_task(follow(stub))
         await eventually(complete)
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, 30)
     assert seen == list(range(1, 61))
 
 
@@ -116,7 +116,7 @@ async def test_a_draining_server_ends_its_streams_and_is_gone(world: Any, read: 
             await read(stream, 1)
         begin = time.monotonic()
     # Streams that did not end by themselves would hold the server for all of its grace, 20 s.
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     for stream in streams:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stream.read()
