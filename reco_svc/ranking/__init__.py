@@ -1,0 +1,1 @@
+"""What a model says: personal scores, explanations, and what stands in when there is no history."""

@@ -1,0 +1,1 @@
+"""How a model is made and measured: data, split, algorithms, metrics."""
