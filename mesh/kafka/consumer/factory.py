@@ -15,7 +15,7 @@ from mesh.kafka.record import IncomingRecord
 _MAX_POLL_RECORDS: Final = 200
 _BOOTSTRAP_MS: Final = 5_000
 _REQUEST_MS: Final = 10_000
-_METADATA_MAX_AGE_MS: Final = 10_000
+_METADATA_MAX_AGE_MS: Final = 5_000
 # Tansu answers a waiting fetch only when its time is over, so this bounds an event's delay there;
 # Kafka answers at once.
 _FETCH_WAIT_MS: Final = 100

@@ -28,7 +28,9 @@ class Origins:
     offsets behind that must neither be used nor committed. kafka-python says that a membership is
     lost only if no rejoining gets in first, and Tansu takes a member of its former life back under
     its old id as if nothing had been. What cannot be mistaken is the id that a topic gets when it
-    is created; metadata, which carries it, is asked for again whenever a connection was lost.
+    is created; metadata, which carries it, is asked for again whenever a connection was lost. (A
+    topic that is deleted and made anew while the connection holds is noticed with the next
+    metadata, seconds later; an offset committed in between may skip its first records.)
     """
 
     def __init__(self, holder: ClientHolder) -> None:
