@@ -1,0 +1,53 @@
+"""One mesh for all tests: the embedded stack, filled with three quarters of MovieLens-100K."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from rich.console import Console
+from support.running import RunningMesh
+
+from cli.commands.load import load_dataset
+from cli.commands.train import train_and_promote
+from cli.datasets.opening import open_dataset
+from cli.evaluation import Split, split
+from cli.mesh_client import connect
+from devstack.components import StackConfig
+from devstack.ports import Ports
+from devstack.stack import Stack
+
+SEED = 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("asyncio") is None and "e2e" in Path(item.path).parts:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Split:
+    return split(open_dataset("ml-100k"), SEED)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running(
+    movielens: Split, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningMesh]:
+    directory = tmp_path_factory.mktemp("mesh") / "data"
+    stack = Stack(StackConfig(data_dir=directory, ports=Ports.free()))
+    await stack.start()
+    try:
+        async with connect(stack.endpoints.edge) as mesh:
+            console = Console(file=StringIO())
+            report = await load_dataset(mesh, movielens.training, console)
+            assert report.refused == 0
+            assert report.counts["ACCEPTED"] == len(movielens.training.ratings)
+            await train_and_promote(mesh, console, seed=SEED, holdout=0.25)
+            yield RunningMesh(stack, mesh, movielens)
+    finally:
+        await stack.stop()

@@ -1,0 +1,23 @@
+"""The mesh that the whole-mesh tests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cli.datasets.records import Dataset
+from cli.evaluation import Split
+from cli.mesh_client import Mesh
+from devstack.stack import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMesh:
+    """The stack, its edge, and what it was filled with."""
+
+    stack: Stack
+    mesh: Mesh
+    parts: Split
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.parts.training
