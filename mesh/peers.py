@@ -12,7 +12,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from mesh import contracts
-from mesh.interceptors.deadline import remaining_seconds
+from mesh.deadline import remaining_seconds
 from mesh.telemetry.context import TRACEPARENT, traceparent_of
 from mesh.telemetry.rpc import BUCKETS, code_name
 from mesh.telemetry.setup import SCOPE

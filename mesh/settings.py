@@ -21,7 +21,8 @@ class MeshSettings(BaseSettings):
 
     listen: Annotated[str, Field(description="host:port on which gRPC is served")]
     mongodb_uri: Annotated[
-        str, Field(description="MongoDB connection string; must name a replica set member")
+        str,
+        Field(repr=False, description="MongoDB connection string; must name a replica set member"),
     ]
     kafka_bootstrap: Annotated[str, Field(description="Kafka bootstrap servers, host:port[,…]")]
     kafka_session_timeout_ms: Annotated[

@@ -10,6 +10,7 @@ from dataclasses import replace
 import structlog
 from pymongo.errors import PyMongoError
 
+from mesh.background import start_background
 from mesh.times import now
 from reco_svc.domain import Model, ModelStatus
 from reco_svc.store.models import ModelStore
@@ -45,7 +46,7 @@ class TrainerProcess:
             str(holdout_fraction),
             stdin=asyncio.subprocess.DEVNULL,
         )
-        watch = asyncio.create_task(self._watch(model, process))
+        watch = start_background(self._watch(model, process))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
 

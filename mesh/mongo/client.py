@@ -11,6 +11,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from mesh.deadline import remaining_seconds, share_of_the_database
+
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 Session = AsyncClientSession
@@ -19,7 +21,7 @@ ResultT = TypeVar("ResultT")
 OPERATION_SECONDS: Final = 5.0
 """How long one operation may take, outside of a call with less time."""
 
-_TRANSACTION_SECONDS: Final = 10.0
+_TRANSACTION_SECONDS: Final = 30.0
 _LIMITS: Final[Mapping[str, Any]] = {
     "timeoutMS": int(OPERATION_SECONDS * 1000),
     "serverSelectionTimeoutMS": 3000,
@@ -86,11 +88,13 @@ async def in_transaction(
         What the callback returned in the run that was committed.
 
     Raises:
-        PyMongoError: The database does not answer, or other transactions were faster for 10 s, or
-            for as long as the deadline of the call allows.
+        PyMongoError: The database does not answer, or other transactions were faster, for as long
+            as the deadline of the call allows, or for 30 s.
     """
     # Left alone, pymongo tries again for two minutes, also when there is no server to be found.
-    with pymongo.timeout(_TRANSACTION_SECONDS):
+    remaining = remaining_seconds()
+    limit = _TRANSACTION_SECONDS if remaining is None else share_of_the_database(remaining)
+    with pymongo.timeout(max(limit, 0.001)):  # 0 would mean: without limit
         async with client.start_session() as session:
             return await session.with_transaction(callback, write_concern=WriteConcern("majority"))
 

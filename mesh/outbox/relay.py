@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
@@ -19,6 +20,7 @@ from mesh.telemetry.messaging import end_send_span, start_send_span
 from mesh.telemetry.spans import untraced_database
 
 _log = structlog.get_logger(__name__)
+_RELEASE_SECONDS = 1.0
 
 
 class OutboxRelay:
@@ -76,7 +78,7 @@ class OutboxRelay:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self._task = None
-        with contextlib.suppress(PyMongoError):
+        with contextlib.suppress(PyMongoError), pymongo.timeout(_RELEASE_SECONDS):
             await self._lease.release()
 
     async def _run_untraced(self) -> None:
@@ -142,9 +144,14 @@ class OutboxRelay:
             )
             for row in rows
         ]
-        results = await self._publisher.publish([to_outgoing(row) for row in rows])
-        for span, error in zip(spans, results, strict=True):
-            end_send_span(span, error)
+        try:
+            results = await self._publisher.publish([to_outgoing(row) for row in rows])
+        except BaseException as error:
+            for span in spans:
+                end_send_span(span, error)
+            raise
+        for span, outcome in zip(spans, results, strict=True):
+            end_send_span(span, outcome)
         return results
 
 

@@ -17,7 +17,8 @@ from marquee.user.v1 import user_service_pb2 as pb
 from marquee.user.v1 import user_service_pb2_grpc as pb_grpc
 
 from mesh import errors
-from mesh.interceptors.deadline import remaining_seconds
+from mesh.background import start_background
+from mesh.deadline import remaining_seconds
 from mesh.mongo.client import Session, connect, in_transaction
 
 Serve = Callable[..., Awaitable[Any]]
@@ -140,6 +141,25 @@ async def test_an_abandoned_stream_ends_where_it_waits(behaviour: Any, serve: Se
 
 
 class TestDeadlines:
+    async def test_work_in_the_background_has_none(
+        self, behaviour: Any, serve: Serve, mongo_database: Any
+    ) -> None:
+        tasks: list[asyncio.Task[float | None]] = []
+
+        async def work() -> float | None:
+            await asyncio.sleep(0.6)
+            await mongo_database["things"].insert_one({})
+            return remaining_seconds()
+
+        async def handler(request: Any, context: Any) -> None:
+            tasks.append(start_background(work()))
+
+        running = await serve()
+        behaviour.unary = handler
+        async with grpc.aio.insecure_channel(running.address) as channel:
+            await pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=0.5)
+        assert await tasks[0] is None
+
     async def test_the_default_applies(self, behaviour: Any, serve: Serve) -> None:
         async def handler(request: Any, context: Any) -> None:
             behaviour.seen.append(remaining_seconds())

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from mesh import errors
-from mesh.interceptors.deadline import remaining_seconds
+from mesh.deadline import remaining_seconds
 from mesh.peers import open_channel
 
 Serve = Callable[..., Awaitable[Any]]

@@ -258,7 +258,7 @@ async def test_a_database_that_goes_away_and_comes_back(
     private_mongodb: Any, private_kafka: Any, relay: Any
 ) -> None:
     private_kafka.start()
-    server = private_mongodb()
+    server = private_mongodb("--sync-on-commit")  # or it forgets its last commits when killed
     server.start()
     client = connect(f"mongodb://{server.address}/?directConnection=true", "test")
     await migrate(client["test"], OUTBOX_SPECS)
