@@ -21,7 +21,8 @@ class RefreshConsumer:
         """Handles one event of the interaction and model topics."""
         message = event.message
         if isinstance(message, events_pb2.InteractionRecorded):
-            await self._refresh.after_interactions(message.user_id, message.watermark)
+            movie_ids = {row.movie_id for row in message.interactions}
+            await self._refresh.after_interactions(message.user_id, message.watermark, movie_ids)
         elif isinstance(message, events_pb2.ModelPromoted):
             await self._refresh.after_promotion(message.model_version)
 

@@ -8,8 +8,8 @@ one computation, since the first one to be handled reads a state that includes t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
 
 from mesh.errors import Unavailable
 from mesh.mongo.client import Session
@@ -72,12 +72,27 @@ class RefreshService:
         self._serving_version = serving_version
         self._promoted_version = promoted_version
 
-    async def after_interactions(self, user_id: str, watermark: int) -> None:
-        """Recomputes the list of a person whose state reached `watermark`."""
+    async def after_interactions(
+        self, user_id: str, watermark: int, movie_ids: Collection[str]
+    ) -> None:
+        """Recomputes the list of a person whose state reached `watermark`.
+
+        Whoever has no list yet is taken to know the one they would have got before these
+        interactions; to somebody without a history everything is new.
+
+        Args:
+            user_id: Who.
+            watermark: The version of their state that includes the interactions.
+            movie_ids: What they interacted with.
+        """
         if not self._serving_version() or await self._covered(user_id, watermark):
             return
         await asyncio.sleep(self._rules.debounce_seconds)
-        await self._refresh(await self._states.state(user_id))
+        state = await self._states.state(user_id)
+        before = tuple(entry for entry in state.history if entry.movie_id not in movie_ids)
+        earlier = self._recommend.for_state(replace(state, history=before), self._rules.size)
+        known = _movie_ids(earlier) if _personal(earlier) else ()
+        await self._refresh(state, known)
 
     async def after_promotion(self, model_version: str) -> None:
         """Recomputes everybody's list under a new model.
@@ -99,7 +114,7 @@ class RefreshService:
                 if _personal(answer):
                     first.append((state.user_id, _told(answer, 1)))
             elif told.model_version != self._serving_version():
-                await self._refresh(state)
+                await self._refresh(state, told.movie_ids)
             if len(first) >= _FIRST_LISTS_BATCH:
                 await self._lists.put_first(first)
                 first = []
@@ -114,7 +129,7 @@ class RefreshService:
             and told.model_version == self._serving_version()
         )
 
-    async def _refresh(self, state: UserState) -> None:
+    async def _refresh(self, state: UserState, known_if_never_told: tuple[str, ...]) -> None:
         answer = self._recommend.for_state(state, self._rules.size, explain=True)
         if not _personal(answer):
             return
@@ -122,15 +137,14 @@ class RefreshService:
 
         async def write(session: Session) -> None:
             told = await self._lists.get(state.user_id, session)
-            known = () if told is None else told.movie_ids
+            known = known_if_never_told if told is None else told.movie_ids
             version = 1 if told is None else told.version + 1
             new = new_to_person(best, known)
-            enough = len(new) >= min(self._rules.new, len(best))
-            if told is not None and not enough:
+            if len(new) < min(self._rules.new, len(best)):
                 # Nothing to tell: they still know the list of before.
                 await self._lists.put(
                     state.user_id,
-                    ToldList(version, told.movie_ids, answer.watermark, answer.model_version),
+                    ToldList(version, known, answer.watermark, answer.model_version),
                     session,
                 )
                 return
@@ -147,5 +161,8 @@ def _personal(answer: Answer) -> bool:
 
 
 def _told(answer: Answer, version: int) -> ToldList:
-    movie_ids = tuple(scored.movie_id for scored in answer.movies)
-    return ToldList(version, movie_ids, answer.watermark, answer.model_version)
+    return ToldList(version, _movie_ids(answer), answer.watermark, answer.model_version)
+
+
+def _movie_ids(answer: Answer) -> tuple[str, ...]:
+    return tuple(scored.movie_id for scored in answer.movies)
