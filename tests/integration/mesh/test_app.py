@@ -174,7 +174,7 @@ class Program:
             name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")
         } | {
             "MARQUEE_LISTEN": listen,
-            "MARQUEE_MONGODB_URI": "mongodb://user:hunter2@127.0.0.1:1/?directConnection=true",
+            "MARQUEE_MONGODB_URI": "mongodb://me:hunter2@127.0.0.1:1/?timeoutMS=700",
             "MARQUEE_KAFKA_BOOTSTRAP": "127.0.0.1:1",
             "MARQUEE_DRAIN_SECONDS": "0",
             "MARQUEE_GRACE_SECONDS": "1",

@@ -260,7 +260,8 @@ async def test_a_database_that_goes_away_and_comes_back(
     private_kafka.start()
     server = private_mongodb("--sync-on-commit")  # or it forgets its last commits when killed
     server.start()
-    client = connect(f"mongodb://{server.address}/?directConnection=true", "test")
+    uri = f"mongodb://{server.address}/?directConnection=true&timeoutMS=2500"
+    client = connect(uri, "test")
     await migrate(client["test"], OUTBOX_SPECS)
     outbox = Outbox(client, client["test"])
     await relay(outbox)
