@@ -15,13 +15,17 @@ from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
 from marquee.user.v1 import user_service_pb2 as pb
 from marquee.user.v1 import user_service_pb2_grpc as pb_grpc
 from opentelemetry import trace
+from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from mesh import errors
 from mesh.deadline import remaining_seconds
+from mesh.mongo.client import connect
 from mesh.peers import open_channel
+from mesh.telemetry.spans import untraced_database
 
 Serve = Callable[..., Awaitable[Any]]
 GET = pb.GetUserRequest(user_id="u1")
@@ -271,3 +275,66 @@ async def test_a_peer_that_is_away(spans: InMemorySpanExporter, free_port: Any) 
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         span = await only_span(spans, GET_NAME, SpanKind.CLIENT)
     assert span.attributes["error.type"] == "UNAVAILABLE"
+
+
+def counts(reader: InMemoryMetricReader, name: str) -> dict[str, int]:
+    """Returns how often each status code was measured."""
+    data = reader.get_metrics_data()
+    return {
+        str(point.attributes["rpc.response.status_code"]): point.count
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name and metric.unit == "s"
+        for point in metric.data.data_points
+        if point.attributes["rpc.method"] == GET_NAME
+    }
+
+
+async def test_durations_are_measured(
+    behaviour: Any, serve: Serve, measurements: InMemoryMetricReader
+) -> None:
+    async def handler(request: Any, context: Any) -> None:
+        if request.user_id == "nobody":
+            raise errors.NotFound("user", "nobody")
+
+    running = await serve()
+    behaviour.unary = handler
+    before = [counts(measurements, f"rpc.{side}.call.duration") for side in ("server", "client")]
+    async with open_channel(running.address) as channel:
+        users = pb_grpc.UserServiceStub(channel)
+        await users.GetUser(GET)
+        await users.GetUser(GET)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await users.GetUser(pb.GetUserRequest(user_id="nobody"))
+        await asyncio.sleep(0.1)
+    for side, earlier in zip(("server", "client"), before, strict=True):
+        found = counts(measurements, f"rpc.{side}.call.duration")
+        assert found["OK"] - earlier.get("OK", 0) == 2
+        assert found["NOT_FOUND"] - earlier.get("NOT_FOUND", 0) == 1
+
+
+async def test_what_a_call_does_in_the_database_belongs_to_it(
+    behaviour: Any, serve: Serve, spans: InMemorySpanExporter, mongodb_uri: str
+) -> None:
+    instrumentor = PymongoInstrumentor()
+    instrumentor.instrument(tracer_provider=trace.get_tracer_provider())
+    client = connect(mongodb_uri, "test")
+    try:
+
+        async def handler(request: Any, context: Any) -> None:
+            await client["test"]["things"].find_one({})
+            with untraced_database():
+                await client["test"]["things"].count_documents({})
+
+        running = await serve()
+        behaviour.unary = handler
+        async with open_channel(running.address) as channel:
+            await pb_grpc.UserServiceStub(channel).GetUser(GET)
+        server = await only_span(spans, GET_NAME, SpanKind.SERVER)
+        database = [s for s in spans.get_finished_spans() if s.name.startswith("test.")]
+        assert [span.name for span in database] == ["test.find"]
+        assert database[0].parent.span_id == server.context.span_id
+    finally:
+        await client.close()
+        instrumentor.uninstrument()

@@ -43,7 +43,7 @@ async def append(outbox: Outbox, events: Iterable[Event]) -> None:
 
 async def until_empty(outbox: Outbox, seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while await outbox.depth():  # noqa: ASYNC110  # another process empties it
+        while await outbox.depth():  # another process empties it
             await asyncio.sleep(0.05)
 
 
@@ -185,7 +185,7 @@ async def test_a_broker_killed_in_full_flow_loses_nothing_that_it_did_not_acknow
             await append(outbox, [user_event(f"u{version % 3}", version)])
 
     writing = asyncio.create_task(write())
-    while not await outbox.depth():  # noqa: ASYNC110
+    while not await outbox.depth():
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     private_kafka.kill()
