@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
+from uuid import UUID
 
 import structlog
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import BrokerResponseError, KafkaError, KafkaTimeoutError
 
 from mesh.kafka.client import ClientHolder
 from mesh.kafka.errors import BrokerUnavailableError, NotSentError, TopicSetupError
@@ -29,7 +30,7 @@ _RECORD_OVERHEAD_BYTES: Final = 64
 _TURN_SECONDS: Final = 0.5
 _BOOTSTRAP_SECONDS: Final = 5.0
 
-_Outcome = BaseException | None
+_Outcome: TypeAlias = BaseException | None
 
 
 class EventPublisher:
@@ -192,13 +193,14 @@ class _Session:
         self.silent = False
         topics = {record.topic for record in records}
         unreachable = self._unreachable_topics(topics)
+        before = self._logs(topics)
         outcomes: list[_Outcome] = []
         futures: dict[int, Any] = {}
         for index, record in enumerate(records):
-            identity = (record.topic, record.key)
             error = unreachable.get(record.topic)
-            if identity in broken:
-                error = NotSentError(f"an earlier record of its key failed: {broken[identity]!r}")
+            first = broken.get((record.topic, record.key))
+            if first is not None:
+                error = NotSentError(f"an earlier record of its key failed: {first!r}")
             elif error is None:
                 try:
                     futures[index] = self._producer.send(
@@ -209,16 +211,17 @@ class _Session:
                     )
                 except Exception as refused:  # the record's own fault, reported
                     error = refused
-            if error is not None:
-                broken.setdefault(identity, error)
             outcomes.append(error)
-        self._await(list(futures.values()), topics, give_up_at)
-        for index, future in futures.items():
-            error = future.exception if future.is_done else KafkaTimeoutError("not acknowledged")
             if error is not None:
-                outcomes[index] = error
-                self.silent = self.silent or isinstance(error, KafkaTimeoutError)
-                record = records[index]
+                broken.setdefault((record.topic, record.key), error)
+        self._await(list(futures.values()), topics, give_up_at)
+        after = self._logs(topics)
+        for index, future in futures.items():
+            record = records[index]
+            kept = record.topic in before and before[record.topic] == after.get(record.topic)
+            outcomes[index] = error = _fate(future, log_is_kept=kept)
+            self.silent = self.silent or isinstance(error, KafkaTimeoutError)
+            if error is not None:
                 broken.setdefault((record.topic, record.key), error)
         return outcomes
 
@@ -235,7 +238,7 @@ class _Session:
         Returns:
             The topics that cannot be published to this time, and why.
         """
-        self._restore(topics)
+        self._logs(topics)
         errors: dict[str, BaseException] = {}
         for topic in sorted(topics):
             try:
@@ -247,17 +250,28 @@ class _Session:
             self._create_topics()
         return errors
 
-    def _settle_metadata(self) -> None:
-        """Waits briefly for metadata that a lost connection has put in doubt.
+    def _logs(self, topics: set[str]) -> dict[str, UUID | None]:
+        """Looks up the ids that tell the logs of topics from others of the same name.
 
-        Tansu acknowledges records of a topic it does not have, shows them only once the topic
-        exists, and then refuses as many batches first. So after a reconnection it is better to ask.
+        Tansu acknowledges records of a topic it does not have. Once the topic exists they cannot be
+        read, until as many further batches have been refused. So an acknowledgement counts only if
+        the topic was the same before and after. Metadata is asked for again, and waited for here,
+        when a connection was lost; topics that the broker has lost are created again.
+
+        Returns:
+            The ids of those topics that exist; empty while that is in doubt.
         """
         cluster = self._holder.cluster
         if cluster.need_update:
-            settled = threading.Event()
-            cluster.request_update().add_both(lambda _: settled.set())
-            settled.wait(_TURN_SECONDS)
+            answered = threading.Event()
+            update = cluster.request_update().add_both(lambda _: answered.set())
+            answered.wait(_TURN_SECONDS)
+            # An answer that there is no such topic is an answer, too.
+            if not (update.succeeded() or isinstance(update.exception, BrokerResponseError)):
+                return {}
+        if self._vanished(topics):
+            self._create_topics()
+        return {topic: cluster.topic_id(topic) for topic in topics & cluster.topics()}
 
     def _await(
         self, futures: Sequence[Any], topics: set[str], give_up_at: Callable[[], float]
@@ -272,13 +286,6 @@ class _Session:
                 self._producer.flush(timeout=min(remaining, _TURN_SECONDS))
             if self._vanished(topics):
                 self._create_topics()
-        self._restore(topics)
-
-    def _restore(self, topics: set[str]) -> None:
-        """Creates topics again that the broker has lost, if a connection was lost meanwhile."""
-        self._settle_metadata()
-        if self._vanished(topics):
-            self._create_topics()
 
     def _vanished(self, topics: set[str]) -> set[str]:
         known: set[str] = self._holder.cluster.topics()
@@ -289,6 +296,15 @@ class _Session:
             ensure_topics_blocking(self._bootstrap, self._topics, 2.0)
         except (OSError, KafkaError, TopicSetupError) as error:
             _log.warning("topics cannot be created again yet", error=str(error))
+
+
+def _fate(future: Any, *, log_is_kept: bool) -> _Outcome:
+    """Says what became of a record."""
+    if not future.is_done:
+        return KafkaTimeoutError("not acknowledged")
+    if future.exception is None and not log_is_kept:
+        return NotSentError("the broker lost the topic meanwhile")
+    return cast(_Outcome, future.exception)
 
 
 def _build_producer(
