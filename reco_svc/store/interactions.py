@@ -15,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
 from mesh.mongo.client import Document, Session
+from mesh.mongo.lookup import find_by_ids
 from reco_svc.domain import (
     HISTORY_CAP,
     HistoryEntry,
@@ -39,11 +40,10 @@ class InteractionStore:
 
     async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
         """Returns the interactions already recorded under these ids."""
-        events = self._events.find({"_id": {"$in": list(event_ids)}}, session=session)
+        wanted = list(dict.fromkeys(event_ids))
+        events = find_by_ids(self._events, wanted, session=session)
         batch_of = {event["_id"]: event["batch"] async for event in events}
-        batches = self._batches.find(
-            {"_id": {"$in": sorted(set(batch_of.values()))}}, session=session
-        )
+        batches = find_by_ids(self._batches, sorted(set(batch_of.values())), session=session)
         return {
             row.event_id: row
             async for batch in batches

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mesh.mongo.client import Document, Session
+from mesh.mongo.lookup import find_by_ids
 from reco_svc.domain import Movie
 from reco_svc.store.schema import MOVIES
 
@@ -25,8 +26,8 @@ class MovieStore:
         self, movie_ids: Sequence[str], session: Session | None = None
     ) -> dict[str, Movie]:
         """Returns the movies found, by id."""
-        cursor = self._movies.find({"_id": {"$in": list(movie_ids)}}, session=session)
-        return {document["_id"]: _to_movie(document) async for document in cursor}
+        documents = find_by_ids(self._movies, list(dict.fromkeys(movie_ids)), session=session)
+        return {document["_id"]: _to_movie(document) async for document in documents}
 
     async def put(
         self, created: Sequence[Movie], replaced: Sequence[Movie], session: Session
