@@ -38,7 +38,7 @@ async def wait_for_death(stack: Stack, console: Console) -> NoReturn:
     console.print(cell(f"the last log lines of {death.component}:"))
     for line in _tail(death.log_path):
         console.print(cell(f"  {line}"), soft_wrap=True)
-    raise ComponentDied(f"{death.component} died: {death}")
+    raise ComponentDied(str(death))
 
 
 @asynccontextmanager

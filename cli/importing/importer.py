@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from marquee.reco.v1 import catalog_service_pb2, interaction_service_pb2
 
@@ -18,6 +19,8 @@ from cli.tracing import untraced
 
 _MOVIES_PER_CALL = 500
 _CALLS_IN_FLIGHT = 4
+# The longest that the contract allows: a busy machine may need it for a full batch.
+_CALL_TIMEOUT_S = 60.0
 _REFUSALS_KEPT = 5
 _PREFIX = "INTERACTION_STATUS_"
 _FINE = frozenset({"ACCEPTED", "DUPLICATE"})
@@ -91,10 +94,11 @@ async def import_movies(mesh: Mesh, movies: Sequence[Movie], advance: Advance) -
     """
     begin = time.monotonic()
     created = updated = unchanged = 0
+    upsert = partial(mesh.catalog.UpsertMovies, timeout=_CALL_TIMEOUT_S)
     with untraced():
         for batch in movie_calls(movies, _MOVIES_PER_CALL):
             request = catalog_service_pb2.UpsertMoviesRequest(movies=batch)
-            reply = await patiently(mesh.catalog.UpsertMovies, request)
+            reply = await patiently(upsert, request)
             created += reply.created_count
             updated += reply.updated_count
             unchanged += reply.unchanged_count
@@ -116,12 +120,13 @@ async def import_interactions(mesh: Mesh, dataset: Dataset, advance: Advance) ->
     begin = time.monotonic()
     report = InteractionReport()
     chains = interaction_calls(dataset)
+    record = partial(mesh.interactions.RecordInteractions, timeout=_CALL_TIMEOUT_S)
 
     async def send() -> None:
         for chain in chains:  # shared: each chain goes to the first sender that is free
             for rows in chain:
                 request = interaction_service_pb2.RecordInteractionsRequest(interactions=rows)
-                reply = await patiently(mesh.interactions.RecordInteractions, request)
+                reply = await patiently(record, request)
                 report.note(rows, reply.results)
                 advance(len(rows))
 
