@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from reco_svc.ranking.model import Factors
+from reco_svc.ranking.model import Factors, checked_vector
 
-_faiss: Any = faiss  # its stubs lack the search parameters
+_faiss: Any = faiss  # its stubs lack the selectors and the search parameters
 
 IndexKind = Literal["exact", "hnsw"]
 
@@ -23,12 +23,22 @@ _HNSW_LINKS = 32
 _HNSW_BUILD_EFFORT = 200
 _HNSW_SEARCH_EFFORT = 128
 
+# Where so few movies match, computing all their scores is faster than searching with a selector,
+# and a graph would walk through much that does not match before it found them.
+_SCAN_UP_TO = 4096
+_SCAN_SHARE = 0.02
+
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def use_one_thread_per_search() -> None:
-    """Keeps FAISS from splitting single searches over cores; call once per process."""
+    """Keeps FAISS from splitting work over cores in the calling thread.
+
+    OpenMP keeps this number per thread. Threads that did not call this may build faster; searches
+    are not split there either, since each hands FAISS one query and FAISS splits by query.
+    """
     faiss.omp_set_num_threads(1)
 
 
@@ -56,6 +66,7 @@ class MovieIndex:
         self._rows: Mapping[str, int] = {
             movie_id: row for row, movie_id in enumerate(self.factors.movie_ids)
         }
+        self._lengths = np.linalg.norm(self.factors.out_vectors, axis=1)
         self._faiss = _build(self.kind, self.factors)
 
     def __len__(self) -> int:
@@ -71,41 +82,90 @@ class MovieIndex:
         return self._rows.get(movie_id)
 
     def search(
-        self, query: NDArray[np.float32], k: int, *, excluded: Rows | None = None
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: Mask | None = None,
+        excluded: Rows | None = None,
     ) -> tuple[Rows, Scores]:
         """Returns the `k` best rows for one query, best first, and their inner products.
+
+        Equal scores are in ascending order of their rows. An `hnsw` index may miss a few of the
+        best rows, but it returns fewer than `k` only when no more match, as an exact one does.
 
         Args:
             query: `[d]` float32.
             k: How many; fewer come back only when there are no more.
-            excluded: Rows that must not come back, `[m]`.
+            allowed: Which rows may come back, `[n]`; all when left out.
+            excluded: Rows that must not come back, `[m]`, repeats allowed.
+
+        Raises:
+            InvalidVectorError: The query has another shape or a value that is not finite.
+            ValueError: `allowed` has another length than the index.
         """
-        k = min(k, len(self) - (0 if excluded is None else len(np.unique(excluded))))
+        query = checked_vector(query, self.factors.dimension)
+        if allowed is None:
+            matches = len(self) - (0 if excluded is None else len(np.unique(excluded)))
+        else:
+            if allowed.shape != (len(self),):
+                raise ValueError(f"a mask of shape {allowed.shape} for {len(self)} movies")
+            if excluded is not None and len(excluded):
+                allowed = allowed.copy()
+                allowed[excluded] = False
+            matches = int(np.count_nonzero(allowed))
+        k = min(k, matches)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        selector = None
-        if excluded is not None and len(excluded):
-            batch = faiss.IDSelectorBatch(np.ascontiguousarray(excluded, dtype=np.int64))
-            selector = faiss.IDSelectorNot(batch)
+        if allowed is not None and matches <= max(_SCAN_UP_TO, _SCAN_SHARE * len(self)):
+            return self._scan(query, k, np.flatnonzero(allowed))
         scores, rows = self._faiss.search(
-            query.reshape(1, -1), k, params=self._parameters(selector, k)
+            query[None], k, params=self._parameters(_selector(allowed, excluded), k)
         )
-        found = rows[0] >= 0
-        if found.sum() < k:
-            # The graph did not reach enough of what is allowed.
-            return self._scan(query, k, excluded)
-        return rows[0], scores[0]
+        if rows[0, -1] < 0:
+            # The graph did not reach enough of what matches.
+            if allowed is None:
+                allowed = np.ones(len(self), dtype=bool)
+                allowed[excluded] = False
+            return self._scan(query, k, np.flatnonzero(allowed))
+        order = np.lexsort((rows[0], -scores[0]))
+        return rows[0, order], scores[0, order]
+
+    def search_many(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: Mask | None = None,
+        excluded: Sequence[Rows] | None = None,
+    ) -> list[tuple[Rows, Scores]]:
+        """Returns for each of several queries what `search` returns.
+
+        Args:
+            queries: `[b, d]` float32.
+            k: How many for each.
+            allowed: Which rows may come back for any of them, `[n]`.
+            excluded: For each query the rows that must not come back.
+
+        Raises:
+            InvalidVectorError: A query has another length or a value that is not finite.
+            ValueError: `allowed` or `excluded` has another length than it must have.
+        """
+        known = [None] * len(queries) if excluded is None else excluded
+        return [
+            self.search(query, k, allowed=allowed, excluded=rows)
+            for query, rows in zip(queries, known, strict=True)
+        ]
 
     def similar_movies(self, row: int, k: int) -> tuple[Rows, Scores]:
         """Returns the `k` rows whose out-vectors have the greatest cosine with that of `row`."""
         vectors = self.factors.out_vectors
-        lengths = np.linalg.norm(vectors, axis=1)
         products = vectors @ vectors[row]
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = np.nan_to_num(products / (lengths * lengths[row]))
-        cosines[row] = -np.inf
-        best = _best(cosines, min(k, len(self) - 1))
-        return best, np.clip(cosines[best], -1, 1).astype(np.float32)
+            cosines = np.nan_to_num(products / (self._lengths * self._lengths[row]), posinf=0)
+        others = np.delete(np.arange(len(self)), row)
+        best, scores = _best(others, cosines[others], min(k, len(others)))
+        return best, np.clip(scores, -1, 1)
 
     def _parameters(self, selector: Any, k: int) -> Any:
         if self.kind == "hnsw":
@@ -114,20 +174,35 @@ class MovieIndex:
         return None if selector is None else _faiss.SearchParameters(sel=selector)
 
     def _scan(
-        self, query: NDArray[np.float32], k: int, excluded: Rows | None
+        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64]
     ) -> tuple[Rows, Scores]:
-        scores = self.factors.out_vectors @ query
-        if excluded is not None:
-            scores[excluded] = -np.inf
-        best = _best(scores, k)
-        return best, scores[best]
+        return _best(rows, self.factors.out_vectors[rows] @ query, k)
 
 
-def _best(scores: Scores, k: int) -> Rows:
+def _best(rows: Rows, scores: Scores, k: int) -> tuple[Rows, Scores]:
+    """Returns the `k` rows with the greatest scores, of equal scores the lowest rows."""
     if k <= 0:
-        return np.empty(0, np.int64)
-    top = np.argpartition(-scores, k - 1)[:k]
-    return top[np.argsort(-scores[top], kind="stable")]
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    candidates = np.flatnonzero(scores >= threshold)
+    order = candidates[np.lexsort((rows[candidates], -scores[candidates]))][:k]
+    return rows[order], scores[order]
+
+
+def _selector(allowed: Mask | None, excluded: Rows | None) -> Any:
+    """Returns what tells FAISS which rows to consider, or None for all.
+
+    Args:
+        allowed: If given, already without what is excluded.
+        excluded: Looked at only when `allowed` is not given.
+    """
+    if allowed is not None:
+        return _faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    if excluded is None or not len(excluded):
+        return None
+    return _faiss.IDSelectorNot(
+        _faiss.IDSelectorBatch(np.ascontiguousarray(excluded, dtype=np.int64))
+    )
 
 
 def _build(kind: IndexKind, factors: Factors) -> Any:

@@ -172,8 +172,11 @@ def checked_vector(vector: ArrayLike, dimension: int) -> NDArray[np.float32]:
     Raises:
         InvalidVectorError: When it has another shape, is not finite, or is too long.
     """
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below
-        array = np.asarray(vector, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below
+            array = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidVectorError(f"is not a vector of numbers: {error}") from error
     if array.shape != (dimension,):
         raise InvalidVectorError(f"expected shape ({dimension},), got {array.shape}")
     if not np.isfinite(array).all():

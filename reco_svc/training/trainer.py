@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from reco_svc.index.movie_index import MovieIndex
 from reco_svc.ranking.model import Factors, user_vector
 from reco_svc.training.elsa import ElsaConfig, train_elsa
 from reco_svc.training.interactions import InteractionMatrix
@@ -99,19 +97,29 @@ def train(
             "epochs": str(elsa.epochs),
             "batch_size": str(elsa.batch_size),
             "learning_rate": f"{elsa.learning_rate:g}",
+            "dropout": f"{elsa.dropout:g}",
+            "activity_exponent": f"{elsa.activity_exponent:g}",
         },
     )
 
 
 def rank_for_everyone(factors: Factors, known: InteractionMatrix, k: int) -> dict[int, list[int]]:
-    """Returns for each user row the `k` best movie columns that they do not know."""
+    """Returns for each user row the `k` best movie columns that they do not know.
+
+    Searches the way the service does, exactly.
+
+    Args:
+        factors: A model of the movies of `known`, in any order.
+        known: What each user is known to have interacted with.
+        k: How many.
+    """
+    index = MovieIndex(factors, kind="exact")
     rankings = {}
     for user in range(known.n_users):
+        # Rows of an index and columns of a matrix are both in ascending order of the ids.
         columns, weights = known.row(user)
-        scores: NDArray[np.float32] = factors.out_vectors @ user_vector(factors, columns, weights)
-        scores[columns] = -np.inf
-        best = np.argsort(-scores, kind="stable")[: min(k, known.n_movies - len(columns))]
-        rankings[user] = [int(column) for column in best]
+        best, _ = index.search(user_vector(index.factors, columns, weights), k, excluded=columns)
+        rankings[user] = best.tolist()
     return rankings
 
 
