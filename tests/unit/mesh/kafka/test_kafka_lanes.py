@@ -57,7 +57,7 @@ class Bench:
 
     async def finished(self, partition=0):
         async with asyncio.timeout(20):
-            while self.committable(partition) != self._next[partition]:  # noqa: ASYNC110  # no event to wait for
+            while self.committable(partition) != self._next[partition]:  # no event to wait for
                 await asyncio.sleep(0.001)
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from mesh.kafka import topics
 from mesh.kafka.dead_letters import Provenance
-from mesh.kafka.producer import _CHUNK_BYTES, _CHUNK_RECORDS, _chunks, _size
+from mesh.kafka.producer.chunks import CHUNK_BYTES, CHUNK_RECORDS, chunks, record_size
 from mesh.kafka.record import OutgoingRecord
 
 texts = st.text(st.characters(codec="utf-8"), max_size=200)
@@ -54,20 +54,20 @@ def test_other_records_are_not_dead_letters():
     )
 )
 def test_chunks_cover_a_batch_in_order_and_fit(records):
-    chunks = list(_chunks(records))
-    assert [index for start, stop in chunks for index in range(start, stop)] == list(
+    found = list(chunks(records))
+    assert [index for start, stop in found for index in range(start, stop)] == list(
         range(len(records))
     )
-    for start, stop in chunks:
-        size = sum(_size(record) for record in records[start:stop])
-        assert size <= _CHUNK_BYTES or stop - start == 1
+    for start, stop in found:
+        size = sum(record_size(record) for record in records[start:stop])
+        assert size <= CHUNK_BYTES or stop - start == 1
 
 
 def test_chunks_bound_how_many_records_are_outstanding():
-    records = [OutgoingRecord("t", b"k", b"v")] * (2 * _CHUNK_RECORDS + 1)
-    assert [stop - start for start, stop in _chunks(records)] == [
-        _CHUNK_RECORDS,
-        _CHUNK_RECORDS,
+    records = [OutgoingRecord("t", b"k", b"v")] * (2 * CHUNK_RECORDS + 1)
+    assert [stop - start for start, stop in chunks(records)] == [
+        CHUNK_RECORDS,
+        CHUNK_RECORDS,
         1,
     ]
 

@@ -1,15 +1,12 @@
-"""Publishing to Kafka: every record's fate is known, and a key's order survives failure."""
+"""One KafkaProducer from its making to its end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -18,131 +15,20 @@ from kafka.errors import BrokerResponseError, KafkaError, KafkaTimeoutError
 
 from mesh.kafka.client import ClientHolder
 from mesh.kafka.errors import BrokerUnavailableError, NotSentError, TopicSetupError
+from mesh.kafka.producer.chunks import MAX_RECORD_BYTES
 from mesh.kafka.record import OutgoingRecord
-from mesh.kafka.topics import TOPICS, TopicSpec, ensure_topics_blocking
+from mesh.kafka.topics import TopicSpec, ensure_topics_blocking
 
 _log = structlog.get_logger(__name__)
 
-_MAX_RECORD_BYTES: Final = 1024 * 1024
-_CHUNK_BYTES: Final = 512 * 1024
-_CHUNK_RECORDS: Final = 1000
-_RECORD_OVERHEAD_BYTES: Final = 64
+Outcome: TypeAlias = BaseException | None
+"""Why a record counts as not sent; None if the broker acknowledged it."""
+
 _TURN_SECONDS: Final = 0.5
 _BOOTSTRAP_SECONDS: Final = 5.0
 
-_Outcome: TypeAlias = BaseException | None
 
-
-class EventPublisher:
-    """Publishes batches of records and reports for each whether the broker acknowledged it.
-
-    Order per key. A batch is sent in chunks small enough that all records of a chunk which go to
-    one partition travel in one request: they are written together or not at all. Nothing leaves
-    before its chunk is complete, because the producer lingers until it is flushed. The next chunk
-    waits for the fate of the previous one, and once a record has failed, later records of its topic
-    and key are held back and reported as `NotSentError`. So a caller that sends what failed again,
-    in the same order and before anything newer, keeps every key in order.
-
-    At least once. A record reported as failed may have been written all the same. kafka-python's
-    idempotent producer would filter some of these duplicates, and is off on purpose: a broker that
-    lost its memory hands out its producer ids anew, takes an older producer's records for repeats
-    of another's, and answers DUPLICATE_SEQUENCE_NUMBER, which kafka-python reports as success: the
-    record is lost without a trace. With one request in flight per connection, order does not need
-    idempotence; duplicates carry the same event id.
-
-    A broker that is away fails the batch after `delivery_timeout`; it is not an error to start
-    without one. If it comes back empty, the topics are created again.
-    """
-
-    def __init__(
-        self,
-        bootstrap: str,
-        client_id: str,
-        *,
-        topics: Sequence[TopicSpec] = TOPICS,
-        delivery_timeout: float = 30.0,
-    ) -> None:
-        """Takes the broker's address; nothing is opened yet.
-
-        Args:
-            bootstrap: Kafka bootstrap servers, `host:port[,…]`.
-            client_id: Names this client in the broker's logs and metrics.
-            topics: Created when the broker does not have them.
-            delivery_timeout: Seconds until a record that is not acknowledged counts as failed.
-        """
-        self._bootstrap = bootstrap
-        self._client_id = client_id
-        self._topics = tuple(topics)
-        self._delivery_timeout = delivery_timeout
-        self._order = asyncio.Lock()
-        self._thread: ThreadPoolExecutor | None = None
-        self._give_up_at = math.inf
-        self._session: _Session | None = None
-
-    async def start(self) -> None:
-        """Makes ready to publish; a broker is looked for when the first batch is published."""
-        self._give_up_at = math.inf
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self._client_id}-publisher")
-
-    async def publish(self, records: Sequence[OutgoingRecord]) -> list[BaseException | None]:
-        """Publishes records in their order and waits until the broker has acknowledged them.
-
-        Batches of concurrent callers follow each other.
-
-        Returns:
-            For each record, in order: None if the broker acknowledged it, otherwise why not.
-
-        Raises:
-            RuntimeError: The publisher is not started, or closed.
-        """
-        async with self._order:
-            if self._thread is None:
-                raise RuntimeError("the publisher is not started")
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._publish, list(records))
-
-    async def close(self, grace: float = 5.0) -> None:
-        """Waits for the batch under way, for at most `grace` seconds, then closes connections."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._give_up_at = time.monotonic() + grace
-        await asyncio.get_running_loop().run_in_executor(thread, self._end_session)
-        thread.shutdown(wait=False)
-
-    def _publish(self, records: list[OutgoingRecord]) -> list[_Outcome]:
-        outcomes: list[_Outcome] = [NotSentError("not tried")] * len(records)
-        broken: dict[tuple[str, bytes], BaseException] = {}
-        for start, stop in _chunks(records):
-            try:
-                session = self._open_session()
-            except (OSError, KafkaError, TopicSetupError) as error:
-                outcomes[start:] = [error] * (len(records) - start)
-                break
-            chunk = records[start:stop]
-            outcomes[start:stop] = session.send(chunk, broken, lambda: self._give_up_at)
-            if session.silent:
-                if session.lost:
-                    self._end_session()
-                held_back = NotSentError("the broker did not answer for an earlier record")
-                outcomes[stop:] = [held_back] * (len(records) - stop)
-                break
-        return outcomes
-
-    def _open_session(self) -> _Session:
-        if self._session is None:
-            self._session = _Session(
-                self._bootstrap, self._client_id, self._topics, self._delivery_timeout
-            )
-        return self._session
-
-    def _end_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-
-class _Session:
+class ProducerSession:
     """One KafkaProducer, used by one thread; thrown away when it can no longer be trusted.
 
     Attributes:
@@ -179,7 +65,7 @@ class _Session:
         records: Sequence[OutgoingRecord],
         broken: dict[tuple[str, bytes], BaseException],
         give_up_at: Callable[[], float],
-    ) -> list[_Outcome]:
+    ) -> list[Outcome]:
         """Sends a chunk and waits for every record's fate.
 
         Args:
@@ -194,7 +80,7 @@ class _Session:
         topics = {record.topic for record in records}
         unreachable = self._unreachable_topics(topics)
         before = self._logs(topics)
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         futures: dict[int, Any] = {}
         for index, record in enumerate(records):
             error = unreachable.get(record.topic)
@@ -298,13 +184,16 @@ class _Session:
             _log.warning("topics cannot be created again yet", error=str(error))
 
 
-def _fate(future: Any, *, log_is_kept: bool) -> _Outcome:
+def _fate(future: Any, *, log_is_kept: bool) -> Outcome:
     """Says what became of a record."""
+    error: Outcome = None
     if not future.is_done:
-        return KafkaTimeoutError("not acknowledged")
-    if future.exception is None and not log_is_kept:
-        return NotSentError("the broker lost the topic meanwhile")
-    return cast(_Outcome, future.exception)
+        error = KafkaTimeoutError("not acknowledged")
+    elif future.exception is not None:
+        error = future.exception
+    elif not log_is_kept:
+        error = NotSentError("the broker lost the topic meanwhile")
+    return error
 
 
 def _build_producer(
@@ -320,9 +209,9 @@ def _build_producer(
         max_in_flight_requests_per_connection=1,
         compression_type="gzip",
         # A batch leaves when it is flushed, not before: see EventPublisher on order.
-        batch_size=_MAX_RECORD_BYTES,
+        batch_size=MAX_RECORD_BYTES,
         linger_ms=delivery_ms - request_ms,
-        max_request_size=_MAX_RECORD_BYTES,
+        max_request_size=MAX_RECORD_BYTES,
         delivery_timeout_ms=delivery_ms,
         request_timeout_ms=request_ms,
         max_block_ms=min(5_000, delivery_ms),
@@ -331,21 +220,3 @@ def _build_producer(
         metrics_enabled=False,
         kafka_client=holder,
     )
-
-
-def _chunks(records: Sequence[OutgoingRecord]) -> Iterator[tuple[int, int]]:
-    """Splits a batch so that no chunk can overflow a producer batch of one partition."""
-    start = size = 0
-    for index, record in enumerate(records):
-        record_size = _size(record)
-        if index > start and (size + record_size > _CHUNK_BYTES or index - start >= _CHUNK_RECORDS):
-            yield start, index
-            start, size = index, 0
-        size += record_size
-    if records:
-        yield start, len(records)
-
-
-def _size(record: OutgoingRecord) -> int:
-    headers = sum(len(name.encode()) + len(value) + 8 for name, value in record.headers)
-    return len(record.key) + len(record.value or b"") + headers + _RECORD_OVERHEAD_BYTES
