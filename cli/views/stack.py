@@ -13,6 +13,8 @@ def progress_line(step: Progress) -> str:
     """One step of a component on its way up or down; empty for those that need no line."""
     if step.state in ("ready", "stopped"):
         return f"  {step.component:<8} {step.state} after {step.seconds:.1f} s"
+    if step.state == "killed":
+        return f"  {step.component:<8} killed after {step.seconds:.1f} s: it did not stop by itself"
     if step.state == "external":
         return f"  {step.component:<8} yours, not started here"
     return ""

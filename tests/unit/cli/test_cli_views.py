@@ -11,7 +11,8 @@ from cli.terminal import progress
 from cli.views.importing import import_table, refusals_table
 from cli.views.quality import quality_table
 from cli.views.recommendations import change_table, recommendation_table
-from cli.views.stack import endpoint_table, examples, without_secrets
+from cli.views.stack import endpoint_table, examples, progress_line, without_secrets
+from devstack.stack import Progress
 from devstack.state import Endpoints
 
 Recommendation = recommendation_service_pb2.Recommendation
@@ -111,6 +112,22 @@ def test_endpoints_and_examples() -> None:
     for address in (ENDPOINTS.edge, ENDPOINTS.user, ENDPOINTS.reco, ENDPOINTS.notify):
         assert any(address in command for command in commands)
     assert all(command.startswith(("grpcurl ", "curl ")) for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Progress(component="reco", state="starting"), ""),
+        (Progress(component="reco", state="ready", seconds=1.23), "ready after 1.2 s"),
+        (Progress(component="reco", state="stopped", seconds=1.23), "stopped after 1.2 s"),
+        (Progress(component="reco", state="killed", seconds=10.0), "killed after 10.0 s"),
+        (Progress(component="kafka", state="external"), "not started here"),
+    ],
+)
+def test_what_is_said_of_a_component(step: Progress, expected: str) -> None:
+    line = progress_line(step)
+    assert expected in line
+    assert bool(line) == bool(expected)
 
 
 def test_uris_without_secrets_stay_as_they_are() -> None:
