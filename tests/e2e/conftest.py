@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from io import StringIO
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,12 +20,6 @@ from devstack.ports import Ports
 from devstack.stack import Stack
 
 SEED = 0
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("asyncio") is None and "e2e" in Path(item.path).parts:
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import httpx
 import pytest
 from support.running import RunningMesh
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 CALLS = {
     "marquee.user.v1.UserService": ("ListUsers", {"page_size": 1}),
     "marquee.reco.v1.CatalogService": ("GetMovie", {"movie_id": "1"}),

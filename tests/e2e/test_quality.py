@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from support.running import RunningMesh
 
 from cli.evaluation import measure_served
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LEAST_NDCG = 0.48
 

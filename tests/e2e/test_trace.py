@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from support.running import RunningMesh
 
 from cli.demo import steps
 from cli.demo.live_stream import subscribe
 from devstack.spans import SpanRecord
 from mesh.kafka import topics
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 USER_ID = "234"
 RECORD = "marquee.reco.v1.InteractionService/RecordInteractions"
