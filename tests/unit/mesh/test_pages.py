@@ -54,6 +54,14 @@ def test_any_other_token_is_refused(position: list[str | int], data: st.DataObje
         refused("users", mutated)
 
 
+@pytest.mark.parametrize("position", [["a"], ["ab"], ["abc"]])
+def test_a_token_has_one_spelling(position: list[str | int]) -> None:
+    token = encode_page_token("users", position)
+    for other in {token[:-1] + letter for letter in ALPHABET} | {token + "=", token + "=="}:
+        if other != token:
+            refused("users", other)
+
+
 @given(st.text())
 def test_any_text_is_refused(token: str) -> None:
     refused("users", token)

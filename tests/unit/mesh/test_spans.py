@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from mesh.interceptors.base import ServerCall
 from mesh.telemetry.context import (
     context_of,
     current_trace_id,
@@ -16,7 +20,7 @@ from mesh.telemetry.context import (
     traceparent_of,
 )
 from mesh.telemetry.messaging import end_send_span, process_span, start_send_span
-from mesh.telemetry.rpc import code_name
+from mesh.telemetry.rpc import ServerTelemetry, code_name
 from mesh.telemetry.spans import span, span_of_cause
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -142,3 +146,29 @@ class TestInside:
 def test_names_of_codes(code: int | None, name: str) -> None:
     assert code_name(code) == name
     assert code_name(99) == "UNKNOWN"
+
+
+class GoneCaller:
+    """The context of a call that grpc cancels."""
+
+    def __init__(self, remaining: float | None) -> None:
+        self._remaining = remaining
+
+    def code(self) -> None:
+        return None
+
+    def time_remaining(self) -> float | None:
+        return self._remaining
+
+
+@pytest.mark.parametrize(
+    ("remaining", "code"), [(None, "CANCELLED"), (1.0, "CANCELLED"), (0, "DEADLINE_EXCEEDED")]
+)
+async def test_why_a_call_was_cancelled(
+    remaining: float | None, code: str, spans: InMemorySpanExporter
+) -> None:
+    context: Any = GoneCaller(remaining)
+    with pytest.raises(asyncio.CancelledError):
+        async with ServerTelemetry().around(ServerCall("/a.B/C", {}, context)):
+            raise asyncio.CancelledError
+    assert only(spans).attributes["rpc.response.status_code"] == code

@@ -184,6 +184,19 @@ def test_trouble_with_the_database(error: Exception, code: Code, reason: str) ->
     assert "refused" not in status.message
 
 
+@pytest.mark.parametrize("text", ["x" * 10_000, "电" * 10_000, "\ud800" * 10_000])
+def test_long_texts_are_cut(text: str) -> None:
+    for error in (
+        errors.InvalidArgument([FieldViolation(text, text)] * 5),
+        errors.NotFound("movie", text),
+        errors.AlreadyExists("user", "email", text),
+        errors.Aborted("LOST", text, metadata={"why": text}),
+    ):
+        status = to_status(error)
+        assert 3 * len(status.message.encode()) + status.ByteSize() * 4 / 3 < 8192
+        assert status.message.endswith("…")
+
+
 @given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=2000)), min_size=1, max_size=300))
 def test_a_status_fits_into_metadata(violations: list[tuple[str, str]]) -> None:
     status = to_status(errors.InvalidArgument([FieldViolation(*v) for v in violations]))
