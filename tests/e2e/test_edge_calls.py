@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support.running import RunningMesh
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
 
 CALLS = {
     "marquee.user.v1.UserService": ("ListUsers", {"page_size": 1}),

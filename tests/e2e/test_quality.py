@@ -7,7 +7,7 @@ from support.running import RunningMesh
 
 from cli.evaluation import measure_served
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
 
 LEAST_NDCG = 0.48
 

@@ -14,7 +14,7 @@ from cli.mesh_client import patiently
 from devstack.components import ENVOY, KAFKA, MONGODB, NOTIFY, RECO, USER
 from mesh.ids import new_id
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
 
 PATIENCE_S = 90.0
 QUIET_S = 2.0
