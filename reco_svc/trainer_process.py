@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from dataclasses import replace
 
@@ -45,6 +46,9 @@ class TrainerProcess:
             "--holdout-fraction",
             str(holdout_fraction),
             stdin=asyncio.subprocess.DEVNULL,
+            # The matrices of a batch are small: more threads wait for each other longer than they
+            # compute, and take the cores from those who serve.
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
         )
         watch = start_background(self._watch(model, process))
         self._watches.add(watch)
