@@ -11,7 +11,7 @@ Four things differ from the paper:
   without it the loss is a quadratic form: ``|y|²`` needs only the ``d x d`` Gram matrix ``AᵀA`` and
   the entries of ``y`` under the user's own movies. Nothing of size users x movies is ever formed.
 * Only a random part of a user's movies is shown, and all of them have to be found again. On short
-  histories, a dozen movies each, this is what keeps the model above popularity.
+  histories, a dozen movies each, it matters most.
 * People count by a small power of how much they watched, for long histories tell more.
 * The learning rate falls to zero along a half cosine.
 """
