@@ -31,6 +31,7 @@ _SERVER_FAULTS = frozenset(
         "DATA_LOSS",
     }
 )
+_CLOCKS_DIFFER_SECONDS = 0.05
 # Upper bounds in seconds, as the semantic conventions advise.
 BUCKETS = [
     0.001,
@@ -110,6 +111,9 @@ def _outcome(call: ServerCall, failure: BaseException | None) -> str:
     if failure is None or code != "OK":
         return code
     if isinstance(failure, asyncio.CancelledError):
-        # grpc cancels the handler in the same way whether the caller's time or patience was up.
-        return "DEADLINE_EXCEEDED" if call.context.time_remaining() == 0 else "CANCELLED"
+        # grpc cancels the handler in the same way whether the caller's time or patience was up, and
+        # its timers go by a clock of their own.
+        remaining = call.context.time_remaining()
+        late = remaining is not None and remaining < _CLOCKS_DIFFER_SECONDS
+        return "DEADLINE_EXCEEDED" if late else "CANCELLED"
     return "UNKNOWN"

@@ -169,11 +169,11 @@ class TestDeadlines:
         async with grpc.aio.insecure_channel(running.address) as channel:
             users = pb_grpc.UserServiceStub(channel)
             await users.GetUser(GET)
-            await users.GetUser(GET, timeout=0.5)
+            await users.GetUser(GET, timeout=1.5)
             await users.GetUser(GET, timeout=3600)
         default, asked, capped = behaviour.seen
-        assert 1 < default <= 2, "GetUser's default is 2 s"
-        assert 0 < asked <= 0.5
+        assert 1.7 < default <= 2, "GetUser's default is 2 s"
+        assert 0 < asked < 1.7
         assert 25 < capped <= 30, "GetUser's longest is 30 s"
         assert remaining_seconds() is None
 
@@ -235,15 +235,22 @@ class TestDeadlines:
 
             await in_transaction(client, callback)
 
+        async def reason_of(channel: grpc.aio.Channel) -> str:
+            call = pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=2.5)
+            error, status = await failure_of(call)
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return "too late"  # this machine may be that slow, but not every time
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            return str(detail(status, error_details_pb2.ErrorInfo).reason)
+
         running = await serve()
         async with grpc.aio.insecure_channel(running.address) as channel:
             for handler in (read, write):
                 behaviour.unary = handler
-                call = pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=2)
-                error, status = await failure_of(call)
-                assert error.code() is grpc.StatusCode.UNAVAILABLE
-                info = detail(status, error_details_pb2.ErrorInfo)
-                assert info.reason == "DATABASE_UNAVAILABLE"
+                reasons = [await reason_of(channel)]
+                while reasons[-1] == "too late" and len(reasons) < 4:
+                    reasons.append(await reason_of(channel))
+                assert reasons[-1] == "DATABASE_UNAVAILABLE"
         await client.close()
 
     async def test_a_timeout_of_the_handlers_own_is_not_the_callers(

@@ -162,7 +162,13 @@ class GoneCaller:
 
 
 @pytest.mark.parametrize(
-    ("remaining", "code"), [(None, "CANCELLED"), (1.0, "CANCELLED"), (0, "DEADLINE_EXCEEDED")]
+    ("remaining", "code"),
+    [
+        (None, "CANCELLED"),
+        (1.0, "CANCELLED"),
+        (0, "DEADLINE_EXCEEDED"),
+        (0.002, "DEADLINE_EXCEEDED"),
+    ],
 )
 async def test_why_a_call_was_cancelled(
     remaining: float | None, code: str, spans: InMemorySpanExporter
