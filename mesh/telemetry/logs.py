@@ -54,6 +54,6 @@ def setup_logs(service_name: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # kafka-python and pymongo log every reconnection attempt; what matters is logged by the mesh.
-    for noisy in ("kafka", "pymongo"):
-        logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.ERROR))
+    # They log every attempt to reconnect, kafka-python as errors; what matters the mesh logs itself.
+    logging.getLogger("pymongo").setLevel(logging.ERROR)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
