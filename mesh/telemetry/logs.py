@@ -54,6 +54,6 @@ def setup_logs(service_name: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # They log every attempt to reconnect, kafka-python as errors; what matters the mesh logs itself.
+    # They log every attempt to reconnect, kafka-python as errors; the mesh logs what matters.
     logging.getLogger("pymongo").setLevel(logging.ERROR)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
