@@ -13,7 +13,11 @@ import httpx
 import pytest
 from support.running import RunningMesh
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("mesh"),
+    pytest.mark.timeout(400),  # the first test waits for the import
+]
 
 CALLS = {
     "marquee.user.v1.UserService": ("ListUsers", {"page_size": 1}),

@@ -7,7 +7,11 @@ from support.running import RunningMesh
 
 from cli.evaluation import measure_served
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("mesh"),
+    pytest.mark.timeout(400),  # the first test waits for the import
+]
 
 LEAST_NDCG = 0.48
 

@@ -14,7 +14,11 @@ from cli.mesh_client import patiently
 from devstack.components import ENVOY, KAFKA, MONGODB, NOTIFY, RECO, USER
 from mesh.ids import new_id
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("mesh"),
+    pytest.mark.timeout(400),  # the first test waits for the import
+]
 
 PATIENCE_S = 90.0
 QUIET_S = 2.0
@@ -31,7 +35,6 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("component", "before_rating", "user_id"), CASES)
 async def test_a_killed_process_costs_time_but_no_notification(
     running: RunningMesh, component: str, before_rating: bool, user_id: str

@@ -10,7 +10,11 @@ from cli.demo.live_stream import subscribe
 from devstack.spans import SpanRecord
 from mesh.kafka import topics
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("mesh")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("mesh"),
+    pytest.mark.timeout(400),  # the first test waits for the import
+]
 
 USER_ID = "234"
 RECORD = "marquee.reco.v1.InteractionService/RecordInteractions"

@@ -139,7 +139,7 @@ def secantus_server(home: Path, *options: str) -> Server:
 
 async def _eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 60.0) -> None:
     async with asyncio.timeout(within):
-        while not await condition():  # noqa: ASYNC110  # any condition, not only an event
+        while not await condition():  # any condition, not only an event
             await asyncio.sleep(0.02)
 
 
