@@ -27,6 +27,7 @@ from reco_svc.rpc.recommendations import RecommendationServicer
 from reco_svc.service.catalog import CatalogService
 from reco_svc.service.interactions import InteractionService
 from reco_svc.service.models import ModelService
+from reco_svc.service.people import PeopleService
 from reco_svc.service.recommend import RecommendService
 from reco_svc.service.refresh import RefreshRules, RefreshService
 from reco_svc.serving import ServingIndex, ServingPopularity
@@ -49,7 +50,7 @@ async def bootstrap(settings: RecoSettings) -> Application:
         PyMongoError: The database does not answer or refuses.
     """
     use_one_thread_per_search()
-    failure = asyncio.Event()
+    failure, draining = asyncio.Event(), asyncio.Event()
     mongo = await open_database(settings.mongodb_uri, schema.DATABASE, schema.SPECS, app_name=NAME)
     database = mongo.database
     outbox = Outbox(mongo.client, database)
@@ -76,6 +77,7 @@ async def bootstrap(settings: RecoSettings) -> Application:
         ),
         serving_version=lambda: serving.version,
         promoted_version=models.serving_version,
+        ending=draining.is_set,
     )
     model_service = ModelService(
         outbox,
@@ -96,7 +98,7 @@ async def bootstrap(settings: RecoSettings) -> Application:
     messaging.consume(
         "marquee-reco",
         [topics.USER_EVENTS],
-        PeopleConsumer(profiles, interactions, told_lists).handle,
+        PeopleConsumer(PeopleService(outbox, profiles, interactions, told_lists)).handle,
     )
 
     registrations = [
@@ -129,4 +131,4 @@ async def bootstrap(settings: RecoSettings) -> Application:
         trainer,
         *messaging.components,
     ]
-    return Application(registrations, components, failure=failure)
+    return Application(registrations, components, failure=failure, draining=draining)

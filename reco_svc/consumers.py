@@ -6,9 +6,8 @@ from marquee.events.v1 import events_pb2
 
 from mesh.events import Event
 from reco_svc.domain import UserProfile
+from reco_svc.service.people import PeopleService
 from reco_svc.service.refresh import RefreshService
-from reco_svc.store.interactions import InteractionStore
-from reco_svc.store.people import ProfileStore, ToldListStore
 
 
 class RefreshConsumer:
@@ -21,7 +20,7 @@ class RefreshConsumer:
         """Handles one event of the interaction and model topics."""
         message = event.message
         if isinstance(message, events_pb2.InteractionRecorded):
-            movie_ids = {row.movie_id for row in message.interactions}
+            movie_ids = [row.movie_id for row in message.interactions]
             await self._refresh.after_interactions(message.user_id, message.watermark, movie_ids)
         elif isinstance(message, events_pb2.ModelPromoted):
             await self._refresh.after_promotion(message.model_version)
@@ -30,12 +29,8 @@ class RefreshConsumer:
 class PeopleConsumer:
     """Follows what the user service says of people."""
 
-    def __init__(
-        self, profiles: ProfileStore, interactions: InteractionStore, lists: ToldListStore
-    ) -> None:
-        self._profiles = profiles
-        self._interactions = interactions
-        self._lists = lists
+    def __init__(self, people: PeopleService) -> None:
+        self._people = people
 
     async def handle(self, event: Event) -> None:
         """Handles one event of the user topic."""
@@ -45,8 +40,6 @@ class PeopleConsumer:
                 tuple(message.preferences.liked_genres),
                 tuple(message.preferences.disliked_genres),
             )
-            await self._profiles.put(message.user.id, message.version, profile)
+            await self._people.changed(message.user.id, message.version, profile)
         elif isinstance(message, events_pb2.UserDeleted):
-            await self._profiles.forget(message.user_id)
-            await self._interactions.forget(message.user_id)
-            await self._lists.forget(message.user_id)
+            await self._people.deleted(message.user_id, message.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -75,8 +75,23 @@ class Interaction:
         )
 
 
-class RecordedMeanwhile(Exception):
-    """Another call recorded one of a batch's event ids between the look and the write."""
+class CreatedMeanwhile(Exception):
+    """Another writer has created what a transaction was about to create; the transaction is lost.
+
+    Where its own look did not find it, the next attempt's will.
+    """
+
+
+class PeopleDeletedError(Exception):
+    """A transaction would record something of people whose deletion was told; it is lost.
+
+    Attributes:
+        user_ids: Who.
+    """
+
+    def __init__(self, user_ids: Collection[str]) -> None:
+        super().__init__(f"{len(user_ids)} people were deleted")
+        self.user_ids = frozenset(user_ids)
 
 
 class RowStatus(enum.IntEnum):
@@ -112,6 +127,23 @@ class RecordOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedBatch:
+    """The interactions of one person that were recorded together.
+
+    Attributes:
+        user_id: Whose.
+        watermark: The version of their state that includes them.
+        rows: The interactions in the order they were accepted, their occur_time set.
+        record_time: When.
+    """
+
+    user_id: str
+    watermark: int
+    rows: tuple[Interaction, ...]
+    record_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One interaction as the ranking needs it."""
 
@@ -127,7 +159,8 @@ class UserState:
 
     Attributes:
         user_id: Who.
-        watermark: Grows by one with every recorded batch; 0: nothing recorded.
+        watermark: Grows by one with every recorded batch, also beyond a deletion; 0: nothing
+            recorded.
         history: The latest interactions, at most `HISTORY_CAP`, in the order they were accepted.
     """
 
@@ -142,6 +175,19 @@ class UserProfile:
 
     liked_genres: tuple[str, ...] = ()
     disliked_genres: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileVersion:
+    """Which of the user service's events a profile comes from.
+
+    Attributes:
+        number: The version that the event carried; 0: there was none yet.
+        deleted: Whether it told of a deletion.
+    """
+
+    number: int = 0
+    deleted: bool = False
 
 
 class ModelStatus(enum.IntEnum):
@@ -217,7 +263,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToldList:
-    """The list a person was last told of.
+    """The list a person was last told of; an empty one stays of somebody who was deleted.
 
     Attributes:
         version: Grows with every write.

@@ -10,7 +10,7 @@ from marquee.events.v1 import events_pb2
 from mesh.events import Event, new_event
 from mesh.times import to_timestamp, unix_seconds
 from reco_svc.convert import interaction_to_proto, movie_to_proto
-from reco_svc.domain import Answer, Interaction, Movie
+from reco_svc.domain import Answer, Movie, RecordedBatch
 
 SOURCE = "/marquee/reco"
 SERVING_KEY = "serving"
@@ -27,18 +27,16 @@ def movie_changed(movie: Movie) -> Event:
     )
 
 
-def interactions_recorded(
-    user_id: str, interactions: Sequence[Interaction], watermark: int
-) -> Event:
-    """Interactions of one user were recorded."""
+def interactions_recorded(batch: RecordedBatch) -> Event:
+    """Interactions of one user were recorded together."""
     return new_event(
         SOURCE,
-        user_id,
-        watermark,
+        batch.user_id,
+        batch.watermark,
         events_pb2.InteractionRecorded(
-            user_id=user_id,
-            interactions=[interaction_to_proto(row) for row in interactions],
-            watermark=watermark,
+            user_id=batch.user_id,
+            interactions=[interaction_to_proto(row) for row in batch.rows],
+            watermark=batch.watermark,
         ),
     )
 

@@ -8,7 +8,16 @@ from typing import Protocol, TypeVar
 
 from mesh.events import Event
 from mesh.mongo.client import Session
-from reco_svc.domain import Interaction, Model, Movie, ToldList, UserProfile, UserState
+from reco_svc.domain import (
+    Interaction,
+    Model,
+    Movie,
+    ProfileVersion,
+    RecordedBatch,
+    ToldList,
+    UserProfile,
+    UserState,
+)
 from reco_svc.index.serving_model import ServingModel
 
 ResultT = TypeVar("ResultT")
@@ -61,25 +70,28 @@ class Interactions(Protocol):
     async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
         """Returns what is recorded already."""
 
-    async def insert(
-        self,
-        user_id: str,
-        watermark: int,
-        interactions: Sequence[Interaction],
-        record_time: datetime,
-        session: Session,
-    ) -> None:
-        """Writes the batch of one person."""
+    async def advance_states(
+        self, accepted: Mapping[str, Sequence[Interaction]], session: Session
+    ) -> dict[str, int]:
+        """Appends to the histories of people and returns their new watermarks."""
 
-    async def advance_state(
-        self, user_id: str, accepted: Sequence[Interaction], session: Session
-    ) -> int:
-        """Appends to a person's history and returns the watermark."""
+    async def insert(self, batches: Sequence[RecordedBatch], session: Session) -> None:
+        """Writes the batches of several people."""
 
     async def page(
         self, user_id: str, before: tuple[int, int] | None, size: int
     ) -> list[tuple[tuple[int, int], Interaction]]:
         """Returns a page with positions, latest first."""
+
+
+class Memories(Protocol):
+    """What is forgotten of a person; see `reco_svc.store.interactions.InteractionStore`."""
+
+    async def forget(self, user_id: str, deleted_version: int, session: Session) -> int:
+        """Deletes what they did and returns the watermark of the empty state that stays."""
+
+    async def revive(self, user_id: str, session: Session) -> None:
+        """Takes interactions again."""
 
 
 class States(Protocol):
@@ -103,7 +115,7 @@ class Serving(Protocol):
 class PopularityCounts(Protocol):
     """How much movies are watched; see `reco_svc.serving.ServingPopularity`."""
 
-    def add(self, accepted: Iterable[Interaction]) -> None:
+    def add(self, accepted: Sequence[Interaction]) -> None:
         """Counts interactions that were just recorded."""
 
     def top(self, limit: int, *, without: Iterable[str] = ()) -> list[tuple[str, float]]:
@@ -111,6 +123,18 @@ class PopularityCounts(Protocol):
 
     def score(self, movie_id: str) -> float:
         """Returns the score of one movie."""
+
+
+class ProfileVersions(Protocol):
+    """Profiles, written; see `reco_svc.store.people.ProfileStore`."""
+
+    async def version(self, user_id: str, session: Session) -> ProfileVersion:
+        """Returns the latest version that is known of a person."""
+
+    async def put(
+        self, user_id: str, version: ProfileVersion, profile: UserProfile, session: Session
+    ) -> None:
+        """Writes a profile."""
 
 
 class Profiles(Protocol):
@@ -137,19 +161,25 @@ class Models(Protocol):
     """Models; see `reco_svc.store.models.ModelStore`."""
 
     async def create(self, model: Model) -> None:
-        """Writes a model that begins its training."""
+        """Writes a model that begins its training; one at a time."""
 
-    async def training(self, *, alive_seconds: float) -> str | None:
+    async def training(self) -> str | None:
         """Returns the version in training, if there is one."""
 
-    async def finish(self, model: Model) -> None:
-        """Notes the end of a training."""
+    async def fail(self, version: str, failure: str) -> bool:
+        """Notes that a training did not succeed."""
+
+    async def fail_silent(self, alive_seconds: float) -> None:
+        """Notes as failed the trainings that gave no sign of life for so long."""
 
     async def get(self, version: str) -> Model | None:
         """Returns one model, or None."""
 
     async def page(self, before: str | None, size: int) -> list[Model]:
         """Returns a page, newest first."""
+
+    async def serving_version(self, session: Session | None = None) -> str | None:
+        """Returns the version of the serving model, or None."""
 
     async def promote(self, version: str, promote_time: datetime, session: Session) -> int:
         """Makes a model the serving one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
+import pymongo
 import structlog
-from pymongo.errors import PyMongoError
 
+from mesh.telemetry.spans import untraced_database
 from mesh.times import now
 from reco_svc.domain import Interaction
 from reco_svc.index.movie_index import MovieIndex
@@ -22,6 +24,10 @@ from reco_svc.store.models import ORIGIN_CONTENT, Embedding, EmbeddingStore, Mod
 
 _log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 2.0
+_COUNT_SECONDS = 1800.0
+# By how much this machine's clock may be set back while counting goes on.
+_CLOCK_MARGIN = timedelta(seconds=10)
+_NAMED = 5
 
 
 class ServingIndex:
@@ -30,6 +36,7 @@ class ServingIndex:
     def __init__(self, models: ModelStore, embeddings: EmbeddingStore) -> None:
         self._models = models
         self._embeddings = embeddings
+        self._seen: tuple[str, int] | None = None
         self.current: ServingModel | None = None
 
     @property
@@ -54,36 +61,47 @@ class ServingIndex:
     async def refresh(self) -> None:
         """Loads the promoted model, or what was added to the one that is served.
 
-        Embeddings are only ever added to a model, so their number tells whether there are more.
+        Embeddings are only ever added to a model, so their number tells whether there are more. A
+        model without a sound embedding is not taken; the one before it goes on serving.
         """
         version = await self._models.serving_version()
         if version is None:
             return
-        count = await self._embeddings.count(version)
+        # Counting those of one model reads them all, so that is done only after a change.
+        seen = (version, await self._embeddings.size())
+        if seen == self._seen:
+            return
         current = self.current
-        if current is not None and (current.version, current.embedding_count) == (version, count):
-            return
-        loaded = [embedding async for embedding in self._embeddings.all(version)]
-        if not loaded:
-            _log.error("the promoted model has no embeddings", model_version=version)
-            return
-        model = await asyncio.to_thread(_build, version, loaded)
-        self.current = model
-        _log.info(
-            "index serves",
-            model_version=version,
-            index_version=model.index.index_version,
-            movies=len(model.index),
-            kind=model.index.kind,
-        )
+        count = await self._embeddings.count(version)
+        if current is None or (current.version, current.embedding_count) != (version, count):
+            loaded = [embedding async for embedding in self._embeddings.all(version)]
+            model = await asyncio.to_thread(_build, version, loaded)
+            if not len(model.index):
+                _log.error("the promoted model has no embeddings", model_version=version)
+                return
+            self.current = model
+            _log.info(
+                "index serves",
+                model_version=version,
+                index_version=model.index.index_version,
+                movies=len(model.index),
+                kind=model.index.kind,
+            )
+        self._seen = seen
 
 
 def _build(version: str, loaded: list[Embedding]) -> ServingModel:
-    collected = collect_factors(
-        ((e.movie_id, e.in_vector, e.out_vector) for e in loaded), len(loaded[0].out_vector)
-    )
-    for rejected in collected.rejected:
-        _log.error("embedding refused", movie_id=rejected.movie_id, reason=rejected.reason)
+    lengths = Counter(length for e in loaded if (length := len(e.out_vector)))
+    # Not that of the first one, which may itself be the damaged one.
+    usual = max(lengths, key=lambda length: (lengths[length], length), default=1)
+    collected = collect_factors(((e.movie_id, e.in_vector, e.out_vector) for e in loaded), usual)
+    if collected.rejected:
+        _log.error(
+            "embeddings refused",
+            model_version=version,
+            count=len(collected.rejected),
+            first=[f"{r.movie_id}: {r.reason}" for r in collected.rejected[:_NAMED]],
+        )
     index = MovieIndex(collected.factors)
     content = {e.movie_id for e in loaded if e.origin == ORIGIN_CONTENT}
     return ServingModel(
@@ -105,12 +123,15 @@ class ServingPopularity:
         self._interactions = interactions
         self._half_life_days = half_life_days
         self._popularity = Popularity(half_life_days)
-        self._meanwhile: dict[str, Interaction] = {}
+        self._counting = False
+        self._meanwhile: list[Interaction] = []
+        self._counted: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begins to count in the background."""
-        self._task = asyncio.create_task(self._count(), name="popularity")
+        self._counting = True
+        self._task = asyncio.create_task(self._count(now() - _CLOCK_MARGIN), name="popularity")
 
     async def stop(self) -> None:
         """Stops counting."""
@@ -119,12 +140,13 @@ class ServingPopularity:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def add(self, accepted: Iterable[Interaction]) -> None:
-        """Counts interactions that were just recorded; their occur_time must be set."""
-        rows = list(accepted)
+    def add(self, accepted: Sequence[Interaction]) -> None:
+        """Counts interactions that this replica just recorded; their occur_time must be set."""
+        rows = [row for row in accepted if row.event_id not in self._counted]
+        self._counted.difference_update([row.event_id for row in accepted])
         self._popularity.add(_watched(rows))
-        if self._task is not None and not self._task.done():
-            self._meanwhile.update((row.event_id, row) for row in rows)
+        if self._counting:
+            self._meanwhile += rows
 
     def top(self, limit: int, *, without: Iterable[str] = ()) -> list[tuple[str, float]]:
         """Returns the most watched movies; see `Popularity.top`."""
@@ -134,21 +156,28 @@ class ServingPopularity:
         """Returns the score of one movie; see `Popularity.score`."""
         return self._popularity.score(movie_id)
 
-    async def _count(self) -> None:
-        while True:
+    async def _count(self, begin: datetime) -> None:
+        while self._counting:
             try:
-                counted = Popularity(self._half_life_days)
-                async for row in self._interactions.everything():
-                    counted.add(_watched([row]))
-                    self._meanwhile.pop(row.event_id, None)
-            except PyMongoError as error:
-                _log.warning("popularity waits for MongoDB", error=str(error))
+                with untraced_database(), pymongo.timeout(_COUNT_SECONDS):
+                    await self._count_once(begin)
+            except Exception as error:
+                # Whatever it is: answers without popularity are no reason to end.
+                _log.warning("popularity cannot be counted yet", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            counted.add(_watched(self._meanwhile.values()))
-            self._meanwhile = {}
-            self._popularity = counted
-            return
+
+    async def _count_once(self, begin: datetime) -> None:
+        counted = Popularity(self._half_life_days)
+        recent: set[str] = set()
+        async for batch in self._interactions.batches():
+            counted.add(_watched(batch.rows))
+            if batch.record_time >= begin:
+                recent.update(row.event_id for row in batch.rows)
+            await asyncio.sleep(0)
+        counted.add(_watched(row for row in self._meanwhile if row.event_id not in recent))
+        # What was read before the call that recorded it came to say so.
+        self._counted = recent.difference(row.event_id for row in self._meanwhile)
+        self._popularity, self._meanwhile, self._counting = counted, [], False
 
 
 def _watched(rows: Iterable[Interaction]) -> list[tuple[str, datetime]]:

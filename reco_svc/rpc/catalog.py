@@ -87,7 +87,7 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         check.raise_if_any()
         after = ""
         if request.page_token:
-            (position,) = decode_page_token(_LISTING, request.page_token)
+            (position,) = decode_page_token(_LISTING, request.page_token, shape=[str])
             after = str(position)
         movies = await self._catalog.page(after, size + 1)
         token = encode_page_token(_LISTING, [movies[size - 1].id]) if len(movies) > size else ""

@@ -60,7 +60,7 @@ class InteractionServicer(interaction_service_pb2_grpc.InteractionServiceService
         listing = f"interactions/{request.user_id}"
         before = None
         if request.page_token:
-            watermark, place = decode_page_token(listing, request.page_token)
+            watermark, place = decode_page_token(listing, request.page_token, shape=[int, int])
             before = (int(watermark), int(place))
         rows = await self._interactions.page(request.user_id, before, size + 1)
         token = encode_page_token(listing, rows[size - 1][0]) if len(rows) > size else ""

@@ -49,7 +49,7 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
         check.raise_if_any()
         before = None
         if request.page_token:
-            (position,) = decode_page_token(_LISTING, request.page_token)
+            (position,) = decode_page_token(_LISTING, request.page_token, shape=[str])
             before = str(position)
         models = await self._models.page(before, size + 1)
         token = (

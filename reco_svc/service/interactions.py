@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from mesh.errors import Aborted
 from mesh.mongo.client import Session
 from mesh.times import now
-from reco_svc.domain import Interaction, RecordedMeanwhile, RecordOutcome, RowResult, RowStatus
+from reco_svc.domain import (
+    CreatedMeanwhile,
+    Interaction,
+    PeopleDeletedError,
+    RecordedBatch,
+    RecordOutcome,
+    RowResult,
+    RowStatus,
+)
 from reco_svc.events import interactions_recorded
 from reco_svc.ports import CatalogCopy, Interactions, PopularityCounts, Transactions
+from reco_svc.service.attempts import ATTEMPTS, lost_again_and_again
 
-_ATTEMPTS = 5
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    results: Sequence[RowResult]
+    batches: Sequence[RecordedBatch]
 
 
 class InteractionService:
@@ -45,35 +57,41 @@ class InteractionService:
         Raises:
             Aborted: Other writers recorded the same ids again and again meanwhile.
         """
+        written = await self._write_all(rows) if rows else _Written((), ())
+        for batch in written.batches:
+            self._popularity.add(batch.rows)
+        rest = iter(written.results)
+        return RecordOutcome(
+            tuple(refused[place] if place in refused else next(rest) for place in range(total)),
+            {batch.user_id: batch.watermark for batch in written.batches},
+        )
+
+    async def _write_all(self, rows: Sequence[Interaction]) -> _Written:
         unknown = await self._catalog.unknown([row.movie_id for row in rows])
-        for attempt in range(_ATTEMPTS):
-            # Most batches are new: write first, and look for duplicates only when there are some.
+        # Most batches are new and of movies there are: write first, and look for duplicates only
+        # when there are some, or when a row may be refused that was recorded long ago.
+        look = bool(unknown)
+        deleted: frozenset[str] = frozenset()
+        for _ in range(ATTEMPTS):
             try:
-                results, watermarks = await self._outbox.transaction(
-                    partial(self._write, rows, unknown, look=attempt > 0)
+                return await self._outbox.transaction(
+                    partial(self._write, rows, unknown, deleted, look=look)
                 )
-            except RecordedMeanwhile:
-                continue
-            self._popularity.add(
-                replace(row, occur_time=row.occur_time or now())
-                for row, result in zip(rows, results, strict=True)
-                if result.status is RowStatus.ACCEPTED
-            )
-            rest = iter(results)
-            return RecordOutcome(
-                tuple(refused[place] if place in refused else next(rest) for place in range(total)),
-                watermarks,
-            )
-        raise Aborted("WRITE_CONFLICT", "the same event ids are being recorded elsewhere")
+            except CreatedMeanwhile:
+                look = True
+            except PeopleDeletedError as error:
+                deleted |= error.user_ids
+        raise lost_again_and_again()
 
     async def _write(
         self,
         rows: Sequence[Interaction],
-        unknown: set[str],
+        unknown: Collection[str],
+        deleted: Collection[str],
         session: Session,
         *,
         look: bool,
-    ) -> tuple[list[RowResult], dict[str, int]]:
+    ) -> _Written:
         recorded: dict[str, Interaction] = {}
         if look:
             recorded = await self._store.recorded([row.event_id for row in rows], session)
@@ -81,26 +99,22 @@ class InteractionService:
         results: list[RowResult] = []
         accepted: dict[str, list[Interaction]] = defaultdict(list)
         for row in rows:
-            result = _judge(row, recorded, unknown)
+            result = _judge(row, recorded, unknown, deleted)
             results.append(result)
             if result.status is RowStatus.ACCEPTED:
                 stamped = replace(row, occur_time=row.occur_time or moment)
                 recorded[row.event_id] = stamped
                 accepted[row.user_id].append(stamped)
         if not accepted:
-            return results, {}
-        watermarks: dict[str, int] = {}
-        for user_id, batch in sorted(accepted.items()):
-            watermarks[user_id] = await self._store.advance_state(user_id, batch, session)
-            await self._store.insert(user_id, watermarks[user_id], batch, moment, session)
-        await self._outbox.append(
-            session,
-            [
-                interactions_recorded(user_id, batch, watermarks[user_id])
-                for user_id, batch in accepted.items()
-            ],
-        )
-        return results, watermarks
+            return _Written(results, ())
+        watermarks = await self._store.advance_states(accepted, session)
+        batches = [
+            RecordedBatch(user_id, watermarks[user_id], tuple(own), moment)
+            for user_id, own in accepted.items()
+        ]
+        await self._store.insert(batches, session)
+        await self._outbox.append(session, [interactions_recorded(batch) for batch in batches])
+        return _Written(results, batches)
 
     async def page(
         self, user_id: str, before: tuple[int, int] | None, size: int
@@ -109,7 +123,12 @@ class InteractionService:
         return await self._store.page(user_id, before, size)
 
 
-def _judge(row: Interaction, recorded: Mapping[str, Interaction], unknown: set[str]) -> RowResult:
+def _judge(
+    row: Interaction,
+    recorded: Mapping[str, Interaction],
+    unknown: Collection[str],
+    deleted: Collection[str],
+) -> RowResult:
     earlier = recorded.get(row.event_id)
     if earlier is not None:
         if row.conflicts_with(earlier):
@@ -119,6 +138,10 @@ def _judge(row: Interaction, recorded: Mapping[str, Interaction], unknown: set[s
                 "event_id: was recorded earlier with other content",
             )
         return RowResult(row.event_id, RowStatus.DUPLICATE)
+    if row.user_id in deleted:
+        return RowResult(
+            row.event_id, RowStatus.INVALID, f"user_id: user {row.user_id!r} was deleted"
+        )
     if row.movie_id in unknown:
         return RowResult(
             row.event_id, RowStatus.UNKNOWN_MOVIE, f"movie_id: no movie {row.movie_id!r}"

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from mesh.errors import Aborted, FailedPrecondition, NotFound
+from mesh.errors import Aborted, FailedPrecondition, NotFound, Unavailable
 from mesh.ids import new_id
 from mesh.mongo.client import Session
 from mesh.times import now
-from reco_svc.domain import Model, ModelStatus
+from reco_svc.domain import CreatedMeanwhile, Model, ModelStatus
 from reco_svc.events import model_promoted
 from reco_svc.ports import Models, Transactions
+from reco_svc.service.attempts import write_again_if_raced
 
-# A training process reports at least this often, or counts as dead.
+# A training process gives a sign of life far more often; after so long without one it is dead.
 TRAINING_ALIVE_SECONDS = 30.0
 
 
@@ -74,26 +75,38 @@ class ModelService:
         Raises:
             Aborted: Another one is under way.
             FailedPrecondition: Nothing was recorded yet.
+            Unavailable: Its process cannot start; the model is noted as failed.
         """
         if not await self._has_interactions():
             raise FailedPrecondition("NO_INTERACTIONS", "no interactions are recorded yet")
-        running = await self._models.training(alive_seconds=TRAINING_ALIVE_SECONDS)
-        if running is not None:
-            raise Aborted(
-                "TRAINING_UNDER_WAY",
-                f"model {running} is in training",
-                metadata={"model_version": running},
-                retry_after=5.0,
-            )
+        await self._models.fail_silent(TRAINING_ALIVE_SECONDS)
         model = Model(
             version=new_id(),
             status=ModelStatus.TRAINING,
             create_time=now(),
             parameters={"seed": str(seed), "holdout_fraction": f"{holdout_fraction:g}"},
         )
-        await self._models.create(model)
-        await self._starter.train(model, seed=seed, holdout_fraction=holdout_fraction)
+        try:
+            await self._models.create(model)
+        except CreatedMeanwhile:
+            raise await self._under_way() from None
+        try:
+            await self._starter.train(model, seed=seed, holdout_fraction=holdout_fraction)
+        except OSError as error:
+            await self._models.fail(model.version, f"the training process cannot start: {error}")
+            raise Unavailable(
+                "TRAINING_NOT_STARTED", "the training process cannot start", retry_after=5.0
+            ) from error
         return model
+
+    async def _under_way(self) -> Aborted:
+        running = await self._models.training()
+        return Aborted(
+            "TRAINING_UNDER_WAY",
+            f"model {running} is in training" if running else "another training has just ended",
+            metadata={"model_version": running} if running else None,
+            retry_after=5.0,
+        )
 
     async def get(self, version: str) -> Model:
         """Returns one model.
@@ -129,9 +142,11 @@ class ModelService:
         moment = now()
 
         async def write(session: Session) -> None:
+            if await self._models.serving_version(session) == version:
+                return  # another call was faster; the mesh is told once
             sequence = await self._models.promote(version, moment, session)
             await self._outbox.append(session, [model_promoted(version, moment, sequence)])
 
-        await self._outbox.transaction(write)
+        await write_again_if_raced(self._outbox, write)
         self._promoted()
         return await self.get(version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,10 @@ class RecommendService:
         """
         self._require_catalog()
         state = await self._states.state(user_id)
-        profile = UserProfile() if state.history else await self._profiles.get(user_id)
-        return self.for_state(state, limit, explain=explain, profile=profile)
+        answer = self._by_history(weights_of(state), state.watermark, limit, explain=explain)
+        if len(answer.movies) == limit:
+            return answer
+        return self._filled(answer, weights_of(state), limit, await self._profiles.get(user_id))
 
     async def for_session(
         self, movie_ids: Sequence[str], limit: int, *, explain: bool = False
@@ -69,47 +71,41 @@ class RecommendService:
         """
         self._require_catalog()
         unknown = await self._catalog.unknown(movie_ids)
-        known = [movie_id for movie_id in dict.fromkeys(movie_ids) if movie_id not in unknown]
-        weights = dict.fromkeys(known, 1.0)
-        missing = tuple(movie_id for movie_id in dict.fromkeys(movie_ids) if movie_id in unknown)
-        return self._answer(weights, UserProfile(), 0, limit, explain=explain, missing=missing)
+        distinct = dict.fromkeys(movie_ids, 1.0)
+        weights = {movie_id: 1.0 for movie_id in distinct if movie_id not in unknown}
+        answer = self._by_history(weights, 0, limit, explain=explain)
+        missing = tuple(movie_id for movie_id in distinct if movie_id in unknown)
+        return replace(self._filled(answer, weights, limit), missing_movie_ids=missing)
 
-    def for_state(
+    def for_state(self, state: UserState, limit: int, *, explain: bool = False) -> Answer:
+        """Recommends by a state that is at hand, and nothing else that is known of its person."""
+        weights = weights_of(state)
+        answer = self._by_history(weights, state.watermark, limit, explain=explain)
+        return self._filled(answer, weights, limit)
+
+    def _by_history(
+        self, weights: Mapping[str, float], watermark: int, limit: int, *, explain: bool
+    ) -> Answer:
+        """Returns what the model says; nothing without a model or a history with any weight."""
+        model = self._serving.current
+        if model is None:
+            return Answer((), watermark, "", "")
+        found = _by_model(model, weights, limit, explain=explain)
+        return Answer(tuple(found), watermark, model.version, model.index.index_version)
+
+    def _filled(
         self,
-        state: UserState,
+        answer: Answer,
+        weights: Mapping[str, float],
         limit: int,
-        *,
-        explain: bool = False,
         profile: UserProfile = UserProfile(),  # noqa: B008  # frozen
     ) -> Answer:
-        """Recommends by a state that is at hand."""
-        weights = weights_of(state)
-        return self._answer(weights, profile, state.watermark, limit, explain=explain)
-
-    def _answer(
-        self,
-        weights: Mapping[str, float],
-        profile: UserProfile,
-        watermark: int,
-        limit: int,
-        *,
-        explain: bool,
-        missing: tuple[str, ...] = (),
-    ) -> Answer:
-        model = self._serving.current
-        found: list[ScoredMovie] = []
-        if model is not None:
-            found = _by_model(model, weights, limit, explain=explain)
-        if len(found) < limit:
-            seen = set(weights).union(scored.movie_id for scored in found)
-            found += self._without_model(profile, seen, limit - len(found))
-        return Answer(
-            tuple(found),
-            watermark,
-            "" if model is None else model.version,
-            "" if model is None else model.index.index_version,
-            missing,
-        )
+        """Fills an answer up to its limit with movies that the model says nothing of."""
+        rest = limit - len(answer.movies)
+        if not rest:
+            return answer
+        seen = set(weights).union(scored.movie_id for scored in answer.movies)
+        return replace(answer, movies=(*answer.movies, *self._without_model(profile, seen, rest)))
 
     def _without_model(self, profile: UserProfile, seen: set[str], limit: int) -> list[ScoredMovie]:
         """Fills an answer from preferred genres, then from popularity, then from the catalogue."""

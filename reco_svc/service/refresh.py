@@ -8,14 +8,15 @@ one computation, since the first one to be handled reads a state that includes t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mesh.errors import Unavailable
 from mesh.mongo.client import Session
-from reco_svc.domain import Answer, Source, ToldList, UserState, new_to_person
+from reco_svc.domain import Answer, HistoryEntry, Source, ToldList, UserState, new_to_person
 from reco_svc.events import list_changed
 from reco_svc.ports import CatalogCopy, States, ToldLists, Transactions
+from reco_svc.service.attempts import write_again_if_raced
 from reco_svc.service.recommend import RecommendService
 
 _FIRST_LISTS_BATCH = 200
@@ -50,6 +51,7 @@ class RefreshService:
         rules: RefreshRules,
         serving_version: Callable[[], str],
         promoted_version: Callable[[], Awaitable[str | None]],
+        ending: Callable[[], bool],
     ) -> None:
         """Takes its surroundings.
 
@@ -62,6 +64,7 @@ class RefreshService:
             rules: When to tell.
             serving_version: The model that this replica's index was built from, or empty.
             promoted_version: The model promoted last.
+            ending: Whether this process is about to end, and long work better begins elsewhere.
         """
         self._outbox = outbox
         self._lists = lists
@@ -71,9 +74,10 @@ class RefreshService:
         self._rules = rules
         self._serving_version = serving_version
         self._promoted_version = promoted_version
+        self._ending = ending
 
     async def after_interactions(
-        self, user_id: str, watermark: int, movie_ids: Collection[str]
+        self, user_id: str, watermark: int, movie_ids: Sequence[str]
     ) -> None:
         """Recomputes the list of a person whose state reached `watermark`.
 
@@ -83,15 +87,19 @@ class RefreshService:
         Args:
             user_id: Who.
             watermark: The version of their state that includes the interactions.
-            movie_ids: What they interacted with.
+            movie_ids: What they interacted with, in the order it was recorded.
+
+        Raises:
+            Aborted: Others wrote their list again and again meanwhile; to be tried again.
         """
-        if not self._serving_version() or await self._covered(user_id, watermark):
+        if not self._serving_version():
+            return
+        told = await self._lists.get(user_id)
+        if told is not None and self._covers(told, watermark):
             return
         await asyncio.sleep(self._rules.debounce_seconds)
         state = await self._states.state(user_id)
-        before = tuple(entry for entry in state.history if entry.movie_id not in movie_ids)
-        earlier = self._recommend.for_state(replace(state, history=before), self._rules.size)
-        known = _movie_ids(earlier) if _personal(earlier) else ()
+        known = self._list_before(state, movie_ids) if told is None else ()
         await self._refresh(state, known)
 
     async def after_promotion(self, model_version: str) -> None:
@@ -100,7 +108,9 @@ class RefreshService:
         People who have no list yet get one without being told: they did nothing new.
 
         Raises:
-            Unavailable: This replica has not loaded the model yet; to be tried again.
+            Unavailable: This replica has not loaded the model yet, or is about to end; to be tried
+                again.
+            Aborted: Others wrote somebody's list again and again meanwhile; to be tried again.
         """
         if await self._promoted_version() != model_version:
             return  # yet another was promoted since; its own event follows
@@ -108,56 +118,94 @@ class RefreshService:
             raise Unavailable("MODEL_LOADING", f"model {model_version} is not loaded yet")
         first: list[tuple[str, ToldList]] = []
         async for state in self._states.states():
+            if self._ending():
+                raise Unavailable("SERVICE_ENDS", "another replica goes on")
             told = await self._lists.get(state.user_id)
             if told is None:
                 answer = self._recommend.for_state(state, self._rules.size)
                 if _personal(answer):
                     first.append((state.user_id, _told(answer, 1)))
             elif told.model_version != self._serving_version():
-                await self._refresh(state, told.movie_ids)
+                await self._refresh(state, ())
             if len(first) >= _FIRST_LISTS_BATCH:
                 await self._lists.put_first(first)
                 first = []
             await asyncio.sleep(0)
         await self._lists.put_first(first)
 
-    async def _covered(self, user_id: str, watermark: int) -> bool:
-        told = await self._lists.get(user_id)
-        return (
-            told is not None
-            and told.watermark >= watermark
-            and told.model_version == self._serving_version()
-        )
+    def _covers(self, told: ToldList, watermark: int) -> bool:
+        return told.watermark >= watermark and told.model_version == self._serving_version()
+
+    def _list_before(self, state: UserState, movie_ids: Sequence[str]) -> tuple[str, ...]:
+        """Returns the list of a person before they interacted with these movies, if any."""
+        before = state.history[: _begin_of(movie_ids, state.history)]
+        earlier = self._recommend.for_state(replace(state, history=before), self._rules.size)
+        return _movie_ids(earlier) if _personal(earlier) else ()
 
     async def _refresh(self, state: UserState, known_if_never_told: tuple[str, ...]) -> None:
-        answer = self._recommend.for_state(state, self._rules.size, explain=True)
-        if not _personal(answer):
-            return
-        best = [scored.movie_id for scored in answer.movies]
+        while True:
+            answer = self._recommend.for_state(state, self._rules.size, explain=True)
+            if not _personal(answer) or await self._write(
+                state.user_id, answer, known_if_never_told
+            ):
+                return
+            latest = await self._states.state(state.user_id)
+            if latest.watermark <= state.watermark:
+                return  # the list includes more than there is: nothing is left to take into it
+            state = latest
 
-        async def write(session: Session) -> None:
-            told = await self._lists.get(state.user_id, session)
+    async def _write(
+        self, user_id: str, answer: Answer, known_if_never_told: tuple[str, ...]
+    ) -> bool:
+        """Writes a list, and tells it if enough of it is new.
+
+        Returns:
+            False if what was written meanwhile includes more of what the person did.
+        """
+        best = _movie_ids(answer)
+
+        async def write(session: Session) -> bool:
+            told = await self._lists.get(user_id, session)
+            if told is not None and told.watermark > answer.watermark:
+                return False
+            if told is not None and _made_from_the_same(told, answer):
+                return True
             known = known_if_never_told if told is None else told.movie_ids
             version = 1 if told is None else told.version + 1
             new = new_to_person(best, known)
             if len(new) < min(self._rules.new, len(best)):
                 # Nothing to tell: they still know the list of before.
-                await self._lists.put(
-                    state.user_id,
-                    ToldList(version, known, answer.watermark, answer.model_version),
-                    session,
-                )
-                return
-            await self._lists.put(state.user_id, _told(answer, version), session)
-            event = list_changed(state.user_id, answer, new, self._catalog.movies, version)
+                same = ToldList(version, known, answer.watermark, answer.model_version)
+                await self._lists.put(user_id, same, session)
+                return True
+            await self._lists.put(user_id, _told(answer, version), session)
+            event = list_changed(user_id, answer, new, self._catalog.movies, version)
             await self._outbox.append(session, [event])
+            return True
 
-        await self._outbox.transaction(write)
+        return await write_again_if_raced(self._outbox, write)
+
+
+def _begin_of(movie_ids: Sequence[str], history: Sequence[HistoryEntry]) -> int:
+    """Returns where in a history the latest run of these movies begins; 0 if it is not there.
+
+    What was recorded after it, which the state may include already, follows it.
+    """
+    ids = [entry.movie_id for entry in history]
+    wanted = list(movie_ids)
+    for begin in range(len(ids) - len(wanted), -1, -1):
+        if ids[begin : begin + len(wanted)] == wanted:
+            return begin
+    return 0
 
 
 def _personal(answer: Answer) -> bool:
     """Tells whether a list says something of its person; popular movies are no news to anybody."""
     return any(scored.source in (Source.PERSONAL, Source.CONTENT) for scored in answer.movies)
+
+
+def _made_from_the_same(told: ToldList, answer: Answer) -> bool:
+    return (told.watermark, told.model_version) == (answer.watermark, answer.model_version)
 
 
 def _told(answer: Answer, version: int) -> ToldList:

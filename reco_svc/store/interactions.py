@@ -1,18 +1,19 @@
 """Interactions and the state of each person in MongoDB.
 
 An interaction is stored in the batch of its person that was recorded together, under
-`<user id>/<watermark>`, and by its event id, which names the batch. Batches of a person sort by
-their watermark, which is the order in which they were accepted.
+`<user id>/<watermark>`, and by its event id, which names the batch. The watermarks of a person's
+batches have no gaps, so batches are found by their ids alone.
+
+The state of a person who was deleted stays behind, empty, so that interactions which arrive late
+are refused and watermarks go on growing if the id is used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-from pymongo import ReturnDocument
+from pymongo import DeleteOne, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError
 
 from mesh.mongo.client import Document, Session
 from mesh.mongo.lookup import find_by_ids
@@ -21,13 +22,15 @@ from reco_svc.domain import (
     HistoryEntry,
     Interaction,
     InteractionType,
-    RecordedMeanwhile,
+    PeopleDeletedError,
+    RecordedBatch,
     UserState,
 )
+from reco_svc.store.races import creating
 from reco_svc.store.schema import INTERACTION_BATCHES, INTERACTIONS, USER_STATE
 
-# Ids contain no slash, and "0" follows "/" in ASCII: every batch of a user lies between the two.
-_AFTER_SLASH = "0"
+_FIRST_LOOKUP = 4
+_LONGEST_LOOKUP = 50
 
 
 class InteractionStore:
@@ -40,8 +43,7 @@ class InteractionStore:
 
     async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
         """Returns the interactions already recorded under these ids."""
-        wanted = list(dict.fromkeys(event_ids))
-        events = find_by_ids(self._events, wanted, session=session)
+        events = find_by_ids(self._events, list(dict.fromkeys(event_ids)), session=session)
         batch_of = {event["_id"]: event["batch"] async for event in events}
         batches = find_by_ids(self._batches, sorted(set(batch_of.values())), session=session)
         return {
@@ -51,62 +53,69 @@ class InteractionStore:
             if row.event_id in batch_of
         }
 
-    async def insert(
-        self,
-        user_id: str,
-        watermark: int,
-        interactions: Sequence[Interaction],
-        record_time: datetime,
-        session: Session,
-    ) -> None:
-        """Writes the batch of one person; the occur_time of each row must be set.
+    async def insert(self, batches: Sequence[RecordedBatch], session: Session) -> None:
+        """Writes batches of different people.
 
         Raises:
-            RecordedMeanwhile: One of the ids is recorded already; the transaction is lost.
+            CreatedMeanwhile: One of the event ids is recorded already; the transaction is lost.
         """
-        batch_id = _batch_id(user_id, watermark)
-        try:
+        with creating():
             await self._events.insert_many(
-                [{"_id": row.event_id, "batch": batch_id} for row in interactions],
+                [
+                    {"_id": row.event_id, "batch": _batch_id(batch.user_id, batch.watermark)}
+                    for batch in batches
+                    for row in batch.rows
+                ],
                 session=session,
             )
-        except BulkWriteError as error:
-            # A write conflict is tried again by the transaction itself.
-            if error.has_error_label("TransientTransactionError"):
-                raise
-            raise RecordedMeanwhile from error
-        await self._batches.insert_one(
-            {
-                "_id": batch_id,
-                "user_id": user_id,
-                "rows": [{"e": row.event_id, **_entry(row)} for row in interactions],
-                "record_time": record_time,
-            },
+        await self._batches.insert_many(
+            [
+                {
+                    "_id": _batch_id(batch.user_id, batch.watermark),
+                    "user_id": batch.user_id,
+                    "rows": [{"e": row.event_id, **_entry(row)} for row in batch.rows],
+                    "record_time": batch.record_time,
+                }
+                for batch in batches
+            ],
             session=session,
         )
 
-    async def advance_state(
-        self, user_id: str, accepted: Sequence[Interaction], session: Session
-    ) -> int:
-        """Appends to a person's history and returns the new watermark."""
-        document = await self._states.find_one_and_update(
-            {"_id": user_id},
-            {
-                "$push": {
-                    "history": {
-                        "$each": [_entry(row) for row in accepted],
-                        "$slice": -HISTORY_CAP,
-                    }
+    async def advance_states(
+        self, accepted: Mapping[str, Sequence[Interaction]], session: Session
+    ) -> dict[str, int]:
+        """Appends to the histories of people and returns their new watermarks.
+
+        Raises:
+            PeopleDeletedError: Some of them were deleted; the transaction must be given up.
+        """
+        watermarks: dict[str, int] = {}
+        deleted: set[str] = set()
+        # In one order, so that two batches of the same people do not wait for each other in turn.
+        for user_id, rows in sorted(accepted.items()):
+            document = await self._states.find_one_and_update(
+                {"_id": user_id},
+                {
+                    "$push": {
+                        "history": {
+                            "$each": [_entry(row) for row in rows],
+                            "$slice": -HISTORY_CAP,
+                        }
+                    },
+                    "$inc": {"version": 1},
                 },
-                "$inc": {"version": 1},
-            },
-            projection={"version": 1},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
-        assert document is not None  # an upsert returns what it wrote
-        return int(document["version"])
+                projection={"version": 1, "deleted_version": 1},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+            assert document is not None  # an upsert returns what it wrote
+            if "deleted_version" in document:
+                deleted.add(user_id)
+            watermarks[user_id] = int(document["version"])
+        if deleted:
+            raise PeopleDeletedError(deleted)
+        return watermarks
 
     async def state(self, user_id: str) -> UserState:
         """Returns a person's state; an empty one with watermark 0 if nothing was recorded."""
@@ -128,18 +137,23 @@ class InteractionStore:
             before: Position (watermark, place in its batch) of the last one of the page before.
             size: How many at most.
         """
-        upper = f"{user_id}{_AFTER_SLASH}" if before is None else _batch_id(user_id, before[0] + 1)
-        batches = self._batches.find({"_id": {"$gte": f"{user_id}/", "$lt": upper}})
+        watermark = await self._watermark(user_id) if before is None else before[0]
         found: list[tuple[tuple[int, int], Interaction]] = []
-        async for batch in batches.sort("_id", -1).limit(size + 1):
-            watermark = int(batch["_id"].rpartition("/")[2])
-            for place, row in reversed(list(enumerate(_rows(batch)))):
-                position = (watermark, place)
-                if before is None or position < before:
-                    found.append((position, row))
-                if len(found) == size:
-                    return found
-        return found
+        lookup = _FIRST_LOOKUP
+        while watermark > 0 and len(found) < size:
+            wanted = range(watermark, max(0, watermark - lookup), -1)
+            batches = await self._batches_at(user_id, wanted)
+            if not batches:
+                break  # whatever was before is forgotten
+            found += [
+                ((at, place), row)
+                for at in wanted
+                for place, row in reversed(list(enumerate(batches.get(at, ()))))
+                if before is None or (at, place) < before
+            ]
+            watermark -= lookup
+            lookup = min(2 * lookup, _LONGEST_LOOKUP)
+        return found[:size]
 
     async def any(self) -> bool:
         """Tells whether anything is recorded."""
@@ -147,20 +161,73 @@ class InteractionStore:
         # find any document of it.
         return await self._states.estimated_document_count() > 0
 
-    async def everything(self) -> AsyncIterator[Interaction]:
-        """Yields all interactions; those of one person in the order they were accepted."""
-        async for batch in self._batches.find({}, batch_size=500).sort("_id", 1):
-            for row in _rows(batch):
-                yield row
+    async def batches(self) -> AsyncIterator[RecordedBatch]:
+        """Yields everything recorded; the batches of one person in the order of their watermarks.
 
-    async def forget(self, user_id: str) -> None:
-        """Deletes a person's interactions and state."""
-        own = {"_id": {"$gte": f"{user_id}/", "$lt": f"{user_id}{_AFTER_SLASH}"}}
-        async for batch in self._batches.find(own):
-            events = [row.event_id for row in _rows(batch)]
-            await self._events.delete_many({"_id": {"$in": events}})
-            await self._batches.delete_one({"_id": batch["_id"]})
-        await self._states.delete_one({"_id": user_id})
+        How long it takes grows with what there is: call it under a `pymongo.timeout` of its own.
+        """
+        async for batch in self._batches.find({}, batch_size=500).sort("_id", 1):
+            yield RecordedBatch(
+                batch["user_id"],
+                int(batch["_id"].rpartition("/")[2]),
+                tuple(_rows(batch)),
+                batch["record_time"],
+            )
+
+    async def forget(self, user_id: str, deleted_version: int, session: Session) -> int:
+        """Deletes a person's interactions and history; later ones are refused until `revive`.
+
+        Args:
+            user_id: Who.
+            deleted_version: The version at which the user service deleted them.
+            session: A concurrent recording of theirs conflicts with its transaction.
+
+        Returns:
+            The watermark of the empty state that stays.
+        """
+        document = await self._states.find_one_and_update(
+            {"_id": user_id},
+            {
+                "$set": {"history": [], "deleted_version": deleted_version},
+                "$inc": {"version": 1},
+            },
+            projection={"version": 1},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        assert document is not None  # an upsert returns what it wrote
+        watermark = int(document["version"])
+        for top in range(watermark - 1, 0, -_LONGEST_LOOKUP):
+            wanted = range(top, max(0, top - _LONGEST_LOOKUP), -1)
+            batches = await self._batches_at(user_id, wanted, session)
+            if not batches:
+                break  # forgotten by an earlier deletion
+            events = [row.event_id for rows in batches.values() for row in rows]
+            await self._events.bulk_write(
+                [DeleteOne({"_id": event_id}) for event_id in events], session=session
+            )
+            await self._batches.bulk_write(
+                [DeleteOne({"_id": _batch_id(user_id, at)}) for at in batches], session=session
+            )
+        return watermark
+
+    async def revive(self, user_id: str, session: Session) -> None:
+        """Takes interactions again of somebody whose id is in use again."""
+        await self._states.update_one(
+            {"_id": user_id}, {"$unset": {"deleted_version": ""}}, session=session
+        )
+
+    async def _watermark(self, user_id: str) -> int:
+        document = await self._states.find_one({"_id": user_id}, {"version": 1})
+        return 0 if document is None else int(document["version"])
+
+    async def _batches_at(
+        self, user_id: str, watermarks: Sequence[int], session: Session | None = None
+    ) -> dict[int, list[Interaction]]:
+        ids = {_batch_id(user_id, watermark): watermark for watermark in watermarks}
+        batches = find_by_ids(self._batches, list(ids), session=session)
+        return {ids[batch["_id"]]: _rows(batch) async for batch in batches}
 
 
 def _batch_id(user_id: str, watermark: int) -> str:

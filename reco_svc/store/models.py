@@ -12,8 +12,10 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mesh.mongo.client import Document, Session
+from mesh.mongo.lookup import find_by_ids
 from mesh.times import now
 from reco_svc.domain import Model, ModelStatus
+from reco_svc.store.races import creating
 from reco_svc.store.schema import EMBEDDINGS, MODELS, SERVING
 
 _SERVING_ID = "serving"
@@ -47,52 +49,77 @@ class ModelStore:
         self._serving = database[SERVING]
 
     async def create(self, model: Model) -> None:
-        """Writes a model that begins its training."""
-        await self._models.insert_one(
-            {
-                "_id": model.version,
-                "status": int(ModelStatus.TRAINING),
-                "create_time": model.create_time,
-                "heartbeat_time": now(),
-                "progress": 0.0,
-                "parameters": dict(model.parameters),
-            }
-        )
+        """Writes a model that begins its training.
 
-    async def training(self, *, alive_seconds: float) -> str | None:
-        """Returns the version in training whose process gave a sign of life, if there is one."""
-        document = await self._models.find_one(
-            {
-                "status": int(ModelStatus.TRAINING),
-                "heartbeat_time": {"$gte": now() - timedelta(seconds=alive_seconds)},
-            }
-        )
+        Raises:
+            CreatedMeanwhile: Another model is in training.
+        """
+        with creating():
+            await self._models.insert_one(
+                {
+                    "_id": model.version,
+                    "status": int(ModelStatus.TRAINING),
+                    "create_time": model.create_time,
+                    "heartbeat_time": now(),
+                    "progress": 0.0,
+                    "parameters": dict(model.parameters),
+                }
+            )
+
+    async def training(self) -> str | None:
+        """Returns the version in training, if there is one."""
+        document = await self._models.find_one({"status": int(ModelStatus.TRAINING)}, {"_id": 1})
         return None if document is None else str(document["_id"])
 
-    async def report(self, version: str, progress: float) -> None:
-        """Notes the progress of a training, which is also its sign of life."""
-        await self._models.update_one(
+    async def report(self, version: str, progress: float) -> bool:
+        """Notes the progress of a training, which is also its sign of life.
+
+        Returns:
+            Whether the model is still in training; if not, its training was given up.
+        """
+        result = await self._models.update_one(
             {"_id": version, "status": int(ModelStatus.TRAINING)},
             {"$set": {"progress": progress, "heartbeat_time": now()}},
         )
+        return result.matched_count == 1
 
     async def finish(self, model: Model) -> None:
-        """Notes the end of a training: READY with its measures, or FAILED with the reason."""
+        """Notes the success of a training: READY with its measures, unless it was given up."""
         await self._models.update_one(
             {"_id": model.version, "status": int(ModelStatus.TRAINING)},
             {
                 "$set": {
-                    "status": int(model.status),
-                    "progress": model.progress,
+                    "status": int(ModelStatus.READY),
+                    "progress": 1.0,
                     "metrics": dict(model.metrics),
                     "parameters": dict(model.parameters),
                     "interaction_count": model.interaction_count,
                     "user_count": model.user_count,
                     "movie_count": model.movie_count,
-                    "failure": model.failure,
-                    "finish_time": model.finish_time,
+                    "finish_time": now(),
                 }
             },
+        )
+
+    async def fail(self, version: str, failure: str) -> bool:
+        """Notes that a training did not succeed, unless its end is noted already.
+
+        Returns:
+            Whether it was noted now.
+        """
+        result = await self._models.update_one(
+            {"_id": version, "status": int(ModelStatus.TRAINING)}, _failed(failure)
+        )
+        return result.matched_count == 1
+
+    async def fail_silent(self, alive_seconds: float) -> None:
+        """Notes as failed the trainings that gave no sign of life for so long."""
+        await self._models.update_many(
+            {
+                "status": int(ModelStatus.TRAINING),
+                "heartbeat_time": {"$lt": now() - timedelta(seconds=alive_seconds)},
+            },
+            _failed("the training process has gone"),
         )
 
     async def get(self, version: str) -> Model | None:
@@ -107,23 +134,28 @@ class ModelStore:
         cursor = self._models.find(query).sort("_id", -1).limit(size)
         return [_to_model(document, serving) async for document in cursor]
 
-    async def serving_version(self) -> str | None:
+    async def serving_version(self, session: Session | None = None) -> str | None:
         """Returns the version of the serving model, or None before the first promotion."""
-        document = await self._serving.find_one({"_id": _SERVING_ID})
+        document = await self._serving.find_one({"_id": _SERVING_ID}, session=session)
         return None if document is None else str(document["model_version"])
 
     async def promote(self, version: str, promote_time: datetime, session: Session) -> int:
-        """Makes a model the serving one and returns how many promotions there have been."""
-        document = await self._serving.find_one_and_update(
-            {"_id": _SERVING_ID},
-            {
-                "$set": {"model_version": version, "promote_time": promote_time},
-                "$inc": {"sequence": 1},
-            },
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
+        """Makes a model the serving one and returns how many promotions there have been.
+
+        Raises:
+            CreatedMeanwhile: Another first promotion was faster; the transaction is lost.
+        """
+        with creating():
+            document = await self._serving.find_one_and_update(
+                {"_id": _SERVING_ID},
+                {
+                    "$set": {"model_version": version, "promote_time": promote_time},
+                    "$inc": {"sequence": 1},
+                },
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
         assert document is not None  # an upsert returns what it wrote
         return int(document["sequence"])
 
@@ -154,26 +186,37 @@ class EmbeddingStore:
                 await self._embeddings.insert_many(rows)
 
     async def _movie_ids(self, model_version: str, movie_ids: Sequence[str]) -> set[str]:
-        cursor = self._embeddings.find(
-            {"_id": {"$in": [f"{model_version}/{movie_id}" for movie_id in movie_ids]}},
-            {"movie_id": 1},
-        )
-        return {document["movie_id"] async for document in cursor}
+        ids = [f"{model_version}/{movie_id}" for movie_id in movie_ids]
+        known = find_by_ids(self._embeddings, ids, projection={"movie_id": 1})
+        return {document["movie_id"] async for document in known}
 
     async def all(self, model_version: str) -> AsyncIterator[Embedding]:
-        """Yields the embeddings of a model by movie id."""
+        """Yields the embeddings of a model in no order; damaged ones have vectors of no length."""
         cursor = self._embeddings.find({"model_version": model_version}, batch_size=2000)
-        async for document in cursor.sort("movie_id", 1):
+        async for document in cursor:
             yield Embedding(
                 document["movie_id"],
-                np.frombuffer(document["in_vector"], dtype=_LITTLE_ENDIAN),
-                np.frombuffer(document["out_vector"], dtype=_LITTLE_ENDIAN),
+                _vector(document["in_vector"]),
+                _vector(document["out_vector"]),
                 document["origin"],
             )
 
     async def count(self, model_version: str) -> int:
         """Returns how many movies have an embedding under a model."""
         return await self._embeddings.count_documents({"model_version": model_version})
+
+    async def size(self) -> int:
+        """Returns about how many embeddings there are of all models, at no cost."""
+        return await self._embeddings.estimated_document_count()
+
+
+def _vector(raw: bytes) -> NDArray[np.float32]:
+    whole = raw if len(raw) % _LITTLE_ENDIAN.itemsize == 0 else b""
+    return np.frombuffer(whole, dtype=_LITTLE_ENDIAN)
+
+
+def _failed(failure: str) -> Document:
+    return {"$set": {"status": int(ModelStatus.FAILED), "failure": failure, "finish_time": now()}}
 
 
 def _to_model(document: Document, serving: str | None) -> Model:

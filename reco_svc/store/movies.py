@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from pymongo import ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mesh.mongo.client import Document, Session
 from mesh.mongo.lookup import find_by_ids
+from mesh.times import now
 from reco_svc.domain import Movie
+from reco_svc.store.races import creating
 from reco_svc.store.schema import MOVIES
 
-# A movie may become visible some time after the update_time it carries.
-_OVERLAP = timedelta(seconds=30)
+# A movie may become visible some time after the update_time it carries: as long as a transaction
+# may take, and the clocks of the replicas may differ.
+_OVERLAP = timedelta(seconds=90)
 
 
 class MovieStore:
@@ -32,11 +36,19 @@ class MovieStore:
     async def put(
         self, created: Sequence[Movie], replaced: Sequence[Movie], session: Session
     ) -> None:
-        """Writes movies inside a transaction."""
+        """Writes movies inside a transaction.
+
+        Raises:
+            CreatedMeanwhile: One of `created` is there already; the transaction is lost.
+        """
         if created:
-            await self._movies.insert_many([_to_document(m) for m in created], session=session)
-        for movie in replaced:
-            await self._movies.replace_one({"_id": movie.id}, _to_document(movie), session=session)
+            with creating():
+                await self._movies.insert_many([_to_document(m) for m in created], session=session)
+        if replaced:
+            await self._movies.bulk_write(
+                [ReplaceOne({"_id": movie.id}, _to_document(movie)) for movie in replaced],
+                session=session,
+            )
 
     async def page(self, after: str, size: int) -> list[Movie]:
         """Returns up to `size` movies with an id greater than `after`, by id."""
@@ -44,8 +56,8 @@ class MovieStore:
         return [_to_movie(document) async for document in cursor]
 
     async def changed_since(self, moment: datetime | None) -> list[Movie]:
-        """Returns the movies written since about `moment`; all of them for None."""
-        query = {} if moment is None else {"update_time": {"$gte": moment - _OVERLAP}}
+        """Returns the movies whose update_time is `moment` or later; all of them for None."""
+        query = {} if moment is None else {"update_time": {"$gte": moment}}
         return [_to_movie(document) async for document in self._movies.find(query)]
 
 
@@ -55,7 +67,7 @@ class Catalog:
     def __init__(self, store: MovieStore) -> None:
         self._store = store
         self._movies: dict[str, Movie] = {}
-        self._latest: datetime | None = None
+        self._read_since: datetime | None = None
 
     @property
     def movies(self) -> Mapping[str, Movie]:
@@ -64,16 +76,16 @@ class Catalog:
 
     async def refresh(self) -> None:
         """Takes over what has changed in MongoDB."""
-        self.add(await self._store.changed_since(self._latest))
+        begin = now()
+        self.add(await self._store.changed_since(self._read_since))
+        self._read_since = begin - _OVERLAP
 
     def add(self, movies: Sequence[Movie]) -> None:
-        """Takes over movies that were just written."""
+        """Takes over movies that were just written or read; of one movie the latest stays."""
         for movie in movies:
             known = self._movies.get(movie.id)
             if known is None or known.update_time <= movie.update_time:
                 self._movies[movie.id] = movie
-            if self._latest is None or movie.update_time > self._latest:
-                self._latest = movie.update_time
 
     async def unknown(self, movie_ids: Sequence[str]) -> set[str]:
         """Returns the ids that neither the copy nor MongoDB knows."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from mesh.mongo.client import Document, Session
-from reco_svc.domain import ToldList, UserProfile
+from reco_svc.domain import ProfileVersion, ToldList, UserProfile
+from reco_svc.store.races import creating, only_duplicates
 from reco_svc.store.schema import TOLD_LISTS, USER_PROFILES
 
 
@@ -25,25 +27,34 @@ class ProfileStore:
             return UserProfile()
         return UserProfile(tuple(document["liked_genres"]), tuple(document["disliked_genres"]))
 
-    async def put(self, user_id: str, version: int, profile: UserProfile) -> None:
-        """Takes over a profile unless a later version is known."""
-        try:
+    async def version(self, user_id: str, session: Session) -> ProfileVersion:
+        """Returns the latest version that is known of a person."""
+        document = await self._profiles.find_one({"_id": user_id}, session=session)
+        if document is None:
+            return ProfileVersion()
+        return ProfileVersion(int(document["version"]), document.get("deleted", False))
+
+    async def put(
+        self, user_id: str, version: ProfileVersion, profile: UserProfile, session: Session
+    ) -> None:
+        """Writes a profile inside the transaction that read the version before.
+
+        Raises:
+            CreatedMeanwhile: Another writer created it; the transaction is lost.
+        """
+        with creating():
             await self._profiles.replace_one(
-                {"_id": user_id, "version": {"$lt": version}},
+                {"_id": user_id},
                 {
                     "_id": user_id,
-                    "version": version,
+                    "version": version.number,
+                    "deleted": version.deleted,
                     "liked_genres": list(profile.liked_genres),
                     "disliked_genres": list(profile.disliked_genres),
                 },
                 upsert=True,
+                session=session,
             )
-        except DuplicateKeyError:
-            return  # a later version is there
-
-    async def forget(self, user_id: str) -> None:
-        """Deletes a person's profile."""
-        await self._profiles.delete_one({"_id": user_id})
 
 
 class ToldListStore:
@@ -65,38 +76,38 @@ class ToldListStore:
         )
 
     async def put(self, user_id: str, told: ToldList, session: Session) -> None:
-        """Writes the list inside the transaction that read the one before."""
-        await self._lists.replace_one(
-            {"_id": user_id},
-            {
-                "_id": user_id,
-                "version": told.version,
-                "movie_ids": list(told.movie_ids),
-                "watermark": told.watermark,
-                "model_version": told.model_version,
-            },
-            upsert=True,
-            session=session,
-        )
+        """Writes the list inside the transaction that read the one before.
+
+        Raises:
+            CreatedMeanwhile: Another writer created it; the transaction is lost.
+        """
+        with creating():
+            await self._lists.replace_one(
+                {"_id": user_id}, {"_id": user_id, **_fields(told)}, upsert=True, session=session
+            )
 
     async def put_first(self, lists: Sequence[tuple[str, ToldList]]) -> None:
         """Writes lists of people who have none; existing ones stay."""
-        ids = [user_id for user_id, _ in lists]
-        known = {row["_id"] async for row in self._lists.find({"_id": {"$in": ids}}, {"_id": 1})}
-        documents = [
-            {
-                "_id": user_id,
-                "version": told.version,
-                "movie_ids": list(told.movie_ids),
-                "watermark": told.watermark,
-                "model_version": told.model_version,
-            }
-            for user_id, told in lists
-            if user_id not in known
-        ]
-        if documents:
-            await self._lists.insert_many(documents, ordered=False)
+        if not lists:
+            return
+        try:
+            await self._lists.bulk_write(
+                [
+                    UpdateOne({"_id": user_id}, {"$setOnInsert": _fields(told)}, upsert=True)
+                    for user_id, told in lists
+                ],
+                ordered=False,
+            )
+        except BulkWriteError as error:
+            # Two writers may both find nothing; MongoDB lets one of them fail.
+            if not only_duplicates(error):
+                raise
 
-    async def forget(self, user_id: str) -> None:
-        """Deletes a person's list."""
-        await self._lists.delete_one({"_id": user_id})
+
+def _fields(told: ToldList) -> Document:
+    return {
+        "version": told.version,
+        "movie_ids": list(told.movie_ids),
+        "watermark": told.watermark,
+        "model_version": told.model_version,
+    }

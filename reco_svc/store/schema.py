@@ -6,6 +6,7 @@ from pymongo import IndexModel
 
 from mesh.mongo.migrations import CollectionSpec, object_schema
 from mesh.outbox.store import OUTBOX_SPECS
+from reco_svc.domain import ModelStatus
 
 DATABASE = "marquee_reco"
 MOVIES = "movies"
@@ -46,8 +47,12 @@ SPECS = (
             {"_id": "string", "user_id": "string", "rows": "array", "record_time": "date"}
         ),
     ),
+    # deleted_version: at which the user service deleted that person; nothing more is recorded then.
     CollectionSpec(
-        USER_STATE, object_schema({"_id": "string", "version": _INTEGER, "history": "array"})
+        USER_STATE,
+        object_schema(
+            {"_id": "string", "version": _INTEGER, "history": "array"}, deleted_version=_INTEGER
+        ),
     ),
     CollectionSpec(
         USER_PROFILES,
@@ -57,7 +62,8 @@ SPECS = (
                 "version": _INTEGER,
                 "liked_genres": "array",
                 "disliked_genres": "array",
-            }
+            },
+            deleted="bool",
         ),
     ),
     CollectionSpec(
@@ -69,6 +75,14 @@ SPECS = (
             parameters="object",
             failure="string",
             heartbeat_time="date",
+        ),
+        (
+            IndexModel(
+                [("status", 1)],
+                name="one_in_training",
+                unique=True,
+                partialFilterExpression={"status": int(ModelStatus.TRAINING)},
+            ),
         ),
     ),
     CollectionSpec(

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import threading
 import traceback
 from dataclasses import replace
 
+import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
 from mesh.mongo.client import connect
 from mesh.settings import load_settings
 from mesh.telemetry.logs import setup_logs
-from mesh.times import now
 from reco_svc.domain import Model, ModelStatus
 from reco_svc.ranking.model import INTERACTION_WEIGHTS
 from reco_svc.settings import RecoSettings
@@ -29,7 +30,12 @@ from reco_svc.training.trainer import TrainedModel, TrainerConfig, train
 
 _log = structlog.get_logger(__name__)
 _REPORT_SECONDS = 0.5
+_READ_SECONDS = 1800.0
 _WRITE_BATCH = 500
+
+
+class TrainingGivenUpError(Exception):
+    """The model is no longer noted as in training; nobody waits for it."""
 
 
 class _Progress:
@@ -38,9 +44,12 @@ class _Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._share = 0.0
+        self._given_up = False
 
     def __call__(self, share: float) -> None:
         with self._lock:
+            if self._given_up:
+                raise TrainingGivenUpError("the model is no longer in training")
             self._share = share
 
     @property
@@ -48,15 +57,23 @@ class _Progress:
         with self._lock:
             return self._share
 
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+
 
 async def read_interactions(store: InteractionStore) -> InteractionMatrix:
     """Reads everything recorded, weighted by what each interaction says."""
-    rows = [row async for row in store.everything()]
-    return InteractionMatrix.from_triples(
-        [row.user_id for row in rows],
-        [row.movie_id for row in rows],
-        [INTERACTION_WEIGHTS[row.type.name.lower()] for row in rows],
-    )
+    users: list[str] = []
+    movies: list[str] = []
+    weights: list[float] = []
+    with pymongo.timeout(_READ_SECONDS):
+        async for batch in store.batches():
+            users += [batch.user_id] * len(batch.rows)
+            movies += [row.movie_id for row in batch.rows]
+            weights += [INTERACTION_WEIGHTS[row.type.name.lower()] for row in batch.rows]
+    # Beside the event loop, which goes on giving signs of life.
+    return await asyncio.to_thread(InteractionMatrix.from_triples, users, movies, weights)
 
 
 async def run(settings: RecoSettings, version: str, seed: int, holdout_fraction: float) -> Model:
@@ -71,49 +88,58 @@ async def run(settings: RecoSettings, version: str, seed: int, holdout_fraction:
     client = connect(settings.mongodb_uri, "marquee-training")
     try:
         database = client[DATABASE]
-        models, embeddings = ModelStore(database), EmbeddingStore(database)
-        model = await models.get(version)
-        if model is None:
-            raise SystemExit(f"there is no model {version!r}")
+        models = ModelStore(database)
         progress = _Progress()
         reports = asyncio.create_task(_report(models, version, progress))
         try:
             matrix = await read_interactions(InteractionStore(database))
-            trained = await asyncio.to_thread(
-                train,
-                matrix,
-                TrainerConfig(seed=seed, holdout_fraction=holdout_fraction),
-                progress,
-            )
-            await _write(embeddings, version, trained)
-            model = replace(
-                model,
-                status=ModelStatus.READY,
-                progress=1.0,
-                metrics=trained.metrics,
-                parameters={**model.parameters, **trained.parameters},
-                interaction_count=matrix.nnz,
-                user_count=matrix.n_users,
-                movie_count=len(trained.factors),
-            )
+            config = TrainerConfig(seed=seed, holdout_fraction=holdout_fraction)
+            trained = await asyncio.to_thread(train, matrix, config, progress)
+            await _write(EmbeddingStore(database), version, trained)
+            await models.finish(await _outcome(models, version, matrix, trained))
         except PyMongoError:
             raise
         except Exception as error:
             _log.exception("training failed", model_version=version)
-            reason = traceback.format_exception_only(error)[-1].strip()
-            model = replace(model, status=ModelStatus.FAILED, failure=reason)
+            await models.fail(version, traceback.format_exception_only(error)[-1].strip())
         finally:
             reports.cancel()
-        model = replace(model, finish_time=now())
-        await models.finish(model)
-        return model
+            with contextlib.suppress(asyncio.CancelledError):
+                await reports
+        return await _stored(models, version)
     finally:
         await client.close()
 
 
+async def _stored(models: ModelStore, version: str) -> Model:
+    model = await models.get(version)
+    if model is None:
+        raise SystemExit(f"there is no model {version!r}")
+    return model
+
+
+async def _outcome(
+    models: ModelStore, version: str, matrix: InteractionMatrix, trained: TrainedModel
+) -> Model:
+    model = await _stored(models, version)
+    return replace(
+        model,
+        metrics=trained.metrics,
+        parameters={**model.parameters, **trained.parameters},
+        interaction_count=matrix.nnz,
+        user_count=matrix.n_users,
+        movie_count=len(trained.factors),
+    )
+
+
 async def _report(models: ModelStore, version: str, progress: _Progress) -> None:
     while True:
-        await models.report(version, progress.share)
+        try:
+            if not await models.report(version, progress.share):
+                progress.give_up()
+        except PyMongoError as error:
+            # What is trained can still be stored if the database comes back.
+            _log.warning("progress cannot be noted", error=str(error))
         await asyncio.sleep(_REPORT_SECONDS)
 
 
