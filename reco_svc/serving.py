@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from datetime import datetime, timedelta
 import pymongo
 import structlog
 
+from mesh.background import end_background
 from mesh.telemetry.spans import untraced_database
 from mesh.times import now
 from reco_svc.domain import Interaction
@@ -135,10 +135,9 @@ class ServingPopularity:
 
     async def stop(self) -> None:
         """Stops counting."""
+        self._counting = False
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_background([self._task])
 
     def add(self, accepted: Sequence[Interaction]) -> None:
         """Counts interactions that this replica just recorded; their occur_time must be set."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from pymongo.errors import PyMongoError
 
-from mesh.background import start_background
+from mesh.background import end_background, start_background
 from mesh.telemetry.spans import untraced_database
 from reco_svc.domain import Model
 from reco_svc.service.models import TRAINING_ALIVE_SECONDS
@@ -69,9 +69,7 @@ class TrainerProcess:
         """Ends trainings under way; they are noted as failed."""
         self._stopping = True
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+            await end_background([self._sweeper])
         for process in self._processes.values():
             _signal(process.terminate)
         if self._watches:
@@ -97,7 +95,7 @@ class TrainerProcess:
 
     async def _sweep(self) -> None:
         with untraced_database():
-            while True:
+            while not self._stopping:
                 try:
                     await self._models.fail_silent(TRAINING_ALIVE_SECONDS)
                 except PyMongoError as error:

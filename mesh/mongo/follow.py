@@ -11,6 +11,7 @@ import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from mesh.background import end_background
 from mesh.mongo.client import Document
 from mesh.telemetry.spans import untraced_database
 
@@ -19,6 +20,7 @@ _log = structlog.get_logger(__name__)
 _SETTLE_SECONDS = 0.05
 # After this long a stream is opened anew.
 _STREAM_SECONDS = 24 * 3600.0
+_STREAM_AGAIN_SECONDS = 1.0
 
 
 class Follower:
@@ -72,12 +74,8 @@ class Follower:
     async def stop(self) -> None:
         """Stops following."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await end_background(tasks)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -104,4 +102,6 @@ class Follower:
                             self._wake.set()
             except PyMongoError as error:
                 _log.warning("change stream ended", collection=collection, error=str(error))
-            await asyncio.sleep(1)
+            except Exception:
+                _log.exception("change stream failed", collection=collection)
+            await asyncio.sleep(_STREAM_AGAIN_SECONDS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import threading
 import traceback
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
+from mesh.background import end_background
 from mesh.mongo.client import connect
 from mesh.settings import load_settings
 from mesh.telemetry.logs import setup_logs
@@ -103,9 +103,7 @@ async def run(settings: RecoSettings, version: str, seed: int, holdout_fraction:
             _log.exception("training failed", model_version=version)
             await models.fail(version, traceback.format_exception_only(error)[-1].strip())
         finally:
-            reports.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reports
+            await end_background([reports])
         return await _stored(models, version)
     finally:
         await client.close()
