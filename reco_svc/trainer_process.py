@@ -27,10 +27,8 @@ class TrainerProcess:
     Trainings of replicas that are gone are noted as failed too, once they give no sign of life.
     """
 
-    def __init__(self, models: ModelStore, *, sweep_seconds: float = _SWEEP_SECONDS) -> None:
-        """Takes the models, and how often to look for trainings that have died."""
+    def __init__(self, models: ModelStore) -> None:
         self._models = models
-        self._sweep_seconds = sweep_seconds
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -100,7 +98,7 @@ class TrainerProcess:
                     await self._models.fail_silent(TRAINING_ALIVE_SECONDS)
                 except PyMongoError as error:
                     _log.warning("trainings cannot be looked after", error=str(error))
-                await asyncio.sleep(self._sweep_seconds)
+                await asyncio.sleep(_SWEEP_SECONDS)
 
 
 def _signal(send: Callable[[], None]) -> None:

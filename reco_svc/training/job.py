@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import threading
-import traceback
 from dataclasses import replace
 
 import pymongo
@@ -26,7 +25,12 @@ from reco_svc.store.interactions import InteractionStore
 from reco_svc.store.models import Embedding, EmbeddingStore, ModelStore
 from reco_svc.store.schema import DATABASE
 from reco_svc.training.interactions import InteractionMatrix
-from reco_svc.training.trainer import TrainedModel, TrainerConfig, train
+from reco_svc.training.trainer import (
+    NothingToTrainOnError,
+    TrainedModel,
+    TrainerConfig,
+    train,
+)
 
 _log = structlog.get_logger(__name__)
 _REPORT_SECONDS = 0.5
@@ -99,9 +103,11 @@ async def run(settings: RecoSettings, version: str, seed: int, holdout_fraction:
             await models.finish(await _outcome(models, version, matrix, trained))
         except PyMongoError:
             raise
+        except NothingToTrainOnError as error:
+            await models.fail(version, str(error))
         except Exception as error:
             _log.exception("training failed", model_version=version)
-            await models.fail(version, traceback.format_exception_only(error)[-1].strip())
+            await models.fail(version, f"{type(error).__name__}: {error}")
         finally:
             await end_background([reports])
         return await _stored(models, version)

@@ -176,7 +176,7 @@ async def test_it_goes_on_after_the_database_was_away(
 
 async def test_it_ends_whatever_it_is_doing(copy: Copy) -> None:
     # A cancellation gets lost in pymongo once in a while, so once would tell nothing.
-    for attempt in range(40):
+    for attempt in range(24):
         follower = Follower(copy.database, ["things", "others"], copy.refresh)
         await follower.start()
         await asyncio.sleep(attempt % 8 / 400)

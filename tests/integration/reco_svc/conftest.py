@@ -27,7 +27,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from mesh.app import Application
 from mesh.ids import new_id
-from mesh.mongo.client import Document
+from mesh.mongo.client import Client, Document
 from mesh.times import now
 from reco_svc import bootstrap
 from reco_svc.settings import RecoSettings
@@ -186,19 +186,31 @@ def interaction() -> Callable[..., interaction_service_pb2.Interaction]:
 
 
 @pytest.fixture
-def world(
+def make_world(
     mongodb_uri: str,
-    mongo_database: AsyncDatabase[Document],
+    mongo_client: Client,
     serve_application: Serve,
-    monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> World:
-    monkeypatch.setattr(schema, "DATABASE", mongo_database.name)
+) -> Callable[[str], World]:
+    """Makes a world on a database of a name."""
 
     def kafka_bootstrap() -> str:
         return str(request.getfixturevalue("kafka_bootstrap"))
 
-    return World(mongo_database, mongodb_uri, serve_application, kafka_bootstrap)
+    def make(name: str) -> World:
+        return World(mongo_client[name], mongodb_uri, serve_application, kafka_bootstrap)
+
+    return make
+
+
+@pytest.fixture
+def world(
+    mongo_database: AsyncDatabase[Document],
+    make_world: Callable[[str], World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    monkeypatch.setattr(schema, "DATABASE", mongo_database.name)
+    return make_world(mongo_database.name)
 
 
 @pytest.fixture
