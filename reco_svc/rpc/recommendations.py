@@ -13,6 +13,10 @@ from reco_svc.ports import CatalogCopy
 from reco_svc.service.recommend import RecommendService
 
 _MAX_SESSION = 1000
+_MAX_LIMIT = 500
+# An explanation has an entry for every watched movie, so those of 500 movies would not fit into a
+# message.
+_MAX_EXPLAINED = 100
 
 
 class RecommendationServicer(recommendation_service_pb2_grpc.RecommendationServiceServicer):
@@ -25,7 +29,9 @@ class RecommendationServicer(recommendation_service_pb2_grpc.RecommendationServi
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Recommends movies to a user or a session."""
         check = Violations()
-        limit = check.limit("limit", request.limit, default=20, maximum=500)
+        limit = check.limit("limit", request.limit, default=20, maximum=_MAX_LIMIT)
+        if request.explain and _MAX_EXPLAINED < limit <= _MAX_LIMIT:
+            check.add("limit", f"must be at most {_MAX_EXPLAINED} with explain: {limit}")
         subject = request.WhichOneof("subject")
         if subject is None:
             check.add("subject", "user_id or session must be set")
@@ -58,7 +64,7 @@ class RecommendationServicer(recommendation_service_pb2_grpc.RecommendationServi
         """Finds the neighbours of a movie."""
         check = Violations()
         check.id("movie_id", request.movie_id)
-        limit = check.limit("limit", request.limit, default=20, maximum=500)
+        limit = check.limit("limit", request.limit, default=20, maximum=_MAX_LIMIT)
         check.raise_if_any()
         neighbours = await self._recommend.similar(request.movie_id, limit)
         movies = self._catalog.movies
@@ -74,7 +80,7 @@ class RecommendationServicer(recommendation_service_pb2_grpc.RecommendationServi
     async def Trending(self, request: pb.TrendingRequest, context: Any) -> pb.TrendingResponse:
         """Lists what is watched most."""
         check = Violations()
-        limit = check.limit("limit", request.limit, default=20, maximum=500)
+        limit = check.limit("limit", request.limit, default=20, maximum=_MAX_LIMIT)
         check.raise_if_any()
         movies = self._catalog.movies
         return pb.TrendingResponse(
