@@ -5,6 +5,7 @@ from __future__ import annotations
 from marquee.events.v1 import events_pb2
 
 from mesh.events import Event
+from mesh.times import from_timestamp
 from reco_svc.domain import UserProfile
 from reco_svc.service.people import PeopleService
 from reco_svc.service.refresh import RefreshService
@@ -23,7 +24,8 @@ class RefreshConsumer:
             movie_ids = [row.movie_id for row in message.interactions]
             await self._refresh.after_interactions(message.user_id, message.watermark, movie_ids)
         elif isinstance(message, events_pb2.ModelPromoted):
-            await self._refresh.after_promotion(message.model_version)
+            promote_time = from_timestamp(message.promote_time)
+            await self._refresh.after_promotion(message.model_version, promote_time)
 
 
 class PeopleConsumer:

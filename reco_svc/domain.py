@@ -162,11 +162,13 @@ class UserState:
         watermark: Grows by one with every recorded batch, also beyond a deletion; 0: nothing
             recorded.
         history: The latest interactions, at most `HISTORY_CAP`, in the order they were accepted.
+        record_time: When the last batch was recorded; None: not known, or nothing was.
     """
 
     user_id: str
     watermark: int
     history: tuple[HistoryEntry, ...]
+    record_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,10 @@ class Interactions(Protocol):
         """Returns what is recorded already."""
 
     async def advance_states(
-        self, accepted: Mapping[str, Sequence[Interaction]], session: Session
+        self,
+        accepted: Mapping[str, Sequence[Interaction]],
+        record_time: datetime,
+        session: Session,
     ) -> dict[str, int]:
         """Appends to the histories of people and returns their new watermarks."""
 

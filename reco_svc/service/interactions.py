@@ -107,7 +107,7 @@ class InteractionService:
                 accepted[row.user_id].append(stamped)
         if not accepted:
             return _Written(results, ())
-        watermarks = await self._store.advance_states(accepted, session)
+        watermarks = await self._store.advance_states(accepted, moment, session)
         batches = [
             RecordedBatch(user_id, watermarks[user_id], tuple(own), moment)
             for user_id, own in accepted.items()

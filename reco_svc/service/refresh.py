@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from mesh.errors import Unavailable
 from mesh.mongo.client import Session
@@ -20,6 +21,8 @@ from reco_svc.service.attempts import write_again_if_raced
 from reco_svc.service.recommend import RecommendService
 
 _FIRST_LISTS_BATCH = 200
+# Promotions and interactions are dated by different replicas.
+_CLOCKS_DIFFER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,13 @@ class RefreshService:
             movie_ids: What they interacted with, in the order it was recorded.
 
         Raises:
+            Unavailable: This replica has not loaded its first model yet; to be tried again.
             Aborted: Others wrote their list again and again meanwhile; to be tried again.
         """
         if not self._serving_version():
-            return
+            if await self._promoted_version() is None:
+                return
+            raise Unavailable("MODEL_LOADING", "the first model is not loaded yet")
         told = await self._lists.get(user_id)
         if told is not None and self._covers(told, watermark):
             return
@@ -102,10 +108,11 @@ class RefreshService:
         known = self._list_before(state, movie_ids) if told is None else ()
         await self._refresh(state, known)
 
-    async def after_promotion(self, model_version: str) -> None:
+    async def after_promotion(self, model_version: str, promote_time: datetime) -> None:
         """Recomputes everybody's list under a new model.
 
-        People who have no list yet get one without being told: they did nothing new.
+        People who have no list yet get one without being told: they did nothing new. If they did
+        since the promotion, their own event tells them; the list of now would hide what it brings.
 
         Raises:
             Unavailable: This replica has not loaded the model yet, or is about to end; to be tried
@@ -116,6 +123,7 @@ class RefreshService:
             return  # yet another was promoted since; its own event follows
         if self._serving_version() != model_version:
             raise Unavailable("MODEL_LOADING", f"model {model_version} is not loaded yet")
+        since = promote_time - _CLOCKS_DIFFER
         first: list[tuple[str, ToldList]] = []
         async for state in self._states.states():
             if self._ending():
@@ -123,7 +131,7 @@ class RefreshService:
             told = await self._lists.get(state.user_id)
             if told is None:
                 answer = self._recommend.for_state(state, self._rules.size)
-                if _personal(answer):
+                if _personal(answer) and not _acted_since(state, since):
                     first.append((state.user_id, _told(answer, 1)))
             elif told.model_version != self._serving_version():
                 await self._refresh(state, ())
@@ -184,6 +192,10 @@ class RefreshService:
             return True
 
         return await write_again_if_raced(self._outbox, write)
+
+
+def _acted_since(state: UserState, moment: datetime) -> bool:
+    return state.record_time is not None and state.record_time >= moment
 
 
 def _begin_of(movie_ids: Sequence[str], history: Sequence[HistoryEntry]) -> int:

@@ -11,6 +11,7 @@ are refused and watermarks go on growing if the id is used again.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 
 from pymongo import DeleteOne, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
@@ -82,7 +83,10 @@ class InteractionStore:
         )
 
     async def advance_states(
-        self, accepted: Mapping[str, Sequence[Interaction]], session: Session
+        self,
+        accepted: Mapping[str, Sequence[Interaction]],
+        record_time: datetime,
+        session: Session,
     ) -> dict[str, int]:
         """Appends to the histories of people and returns their new watermarks.
 
@@ -102,6 +106,7 @@ class InteractionStore:
                             "$slice": -HISTORY_CAP,
                         }
                     },
+                    "$set": {"record_time": record_time},
                     "$inc": {"version": 1},
                 },
                 projection={"version": 1, "deleted_version": 1},
@@ -260,4 +265,5 @@ def _to_state(document: Document) -> UserState:
             HistoryEntry(entry["m"], InteractionType(entry["t"]), float(entry["v"]), entry["o"])
             for entry in document["history"]
         ),
+        record_time=document.get("record_time"),
     )

@@ -51,7 +51,9 @@ SPECS = (
     CollectionSpec(
         USER_STATE,
         object_schema(
-            {"_id": "string", "version": _INTEGER, "history": "array"}, deleted_version=_INTEGER
+            {"_id": "string", "version": _INTEGER, "history": "array"},
+            record_time="date",
+            deleted_version=_INTEGER,
         ),
     ),
     CollectionSpec(

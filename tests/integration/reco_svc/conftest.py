@@ -214,6 +214,22 @@ def world(
 
 
 @pytest.fixture
+async def named_world(
+    mongo_client: Client,
+    mongodb_uri: str,
+    make_world: Callable[[str], World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[World]:
+    """On the database of the service's own name, which is what processes of their own use."""
+    monkeypatch.setenv("MARQUEE_MONGODB_URI", mongodb_uri)
+    monkeypatch.setenv("MARQUEE_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("MARQUEE_LISTEN", "127.0.0.1:0")
+    await mongo_client.drop_database(schema.DATABASE)
+    yield make_world(schema.DATABASE)
+    await mongo_client.drop_database(schema.DATABASE)
+
+
+@pytest.fixture
 async def reco(world: World) -> AsyncIterator[Reco]:
     """A replica without Kafka."""
     async with world.running() as replica:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -13,7 +12,6 @@ import pytest
 from marquee.reco.v1 import model_service_pb2 as pb
 from marquee.reco.v1 import recommendation_service_pb2 as recommendation_pb
 
-from mesh.mongo.client import Client
 from reco_svc.store import schema
 
 TRAINING, READY, SERVING, FAILED = range(1, 5)
@@ -22,19 +20,9 @@ WEST = [f"west{number:02d}" for number in range(20)]
 
 
 @pytest.fixture
-async def world(
-    mongo_client: Client,
-    mongodb_uri: str,
-    make_world: Callable[[str], Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Any]:
-    """The database of the service's own name, where the training process looks for its work."""
-    monkeypatch.setenv("MARQUEE_MONGODB_URI", mongodb_uri)
-    monkeypatch.setenv("MARQUEE_KAFKA_BOOTSTRAP", "127.0.0.1:1")
-    monkeypatch.setenv("MARQUEE_LISTEN", "127.0.0.1:0")
-    await mongo_client.drop_database(schema.DATABASE)
-    yield make_world(schema.DATABASE)
-    await mongo_client.drop_database(schema.DATABASE)
+def world(named_world: Any) -> Any:
+    """The database in which a training process looks for its work."""
+    return named_world
 
 
 async def fill(reco: Any) -> int:

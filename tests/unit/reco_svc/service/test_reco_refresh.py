@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Fakes:
 
     def __init__(self) -> None:
         self.model: ServingModel | None = circle("v1")
-        self.promoted = "v1"
+        self.promoted: str | None = "v1"
         self.people: dict[str, UserState] = {}
         self.told: dict[str, ToldList] = {}
         self.writes = 0
@@ -88,7 +88,7 @@ class Fakes:
     def score(self, movie_id: str) -> float:
         return 0.0
 
-    async def _promoted_version(self) -> str:
+    async def _promoted_version(self) -> str | None:
         return self.promoted
 
     # States
@@ -199,9 +199,9 @@ async def test_a_movie_seen_before_is_not_taken_out_of_what_was_before(fakes: Fa
 
 async def test_nothing_is_told_without_a_model_or_a_taste(fakes: Fakes) -> None:
     watermark = fakes.likes("ada", "m100")
-    fakes.model = None
+    fakes.model = fakes.promoted = None
     await fakes.service.after_interactions("ada", watermark, ["m100"])
-    fakes.model = circle("v1")
+    fakes.model, fakes.promoted = circle("v1"), "v1"
     dislike = HistoryEntry("m100", InteractionType.DISLIKE, 0.0, NOON)
     fakes.people["bob"] = UserState("bob", 1, (dislike,))
     await fakes.service.after_interactions("bob", 1, ["m100"])
@@ -264,7 +264,7 @@ async def test_a_promotion_tells_those_whose_list_changes(fakes: Fakes) -> None:
     fakes.told["eve"] = ToldList(2, (), 3, "")
     del fakes.events[:]
     fakes.model, fakes.promoted = circle("v2", shift=30), "v2"
-    await fakes.service.after_promotion("v2")
+    await fakes.service.after_promotion("v2", NOON)
     assert {event.user_id for event in fakes.events} == {"ada", "bob"}
     assert {event.model_version for event in fakes.events} == {"v2"}
     assert {user: told.model_version for user, told in fakes.told.items()} == {
@@ -273,16 +273,34 @@ async def test_a_promotion_tells_those_whose_list_changes(fakes: Fakes) -> None:
         "cid": "v2",
         "eve": "",
     }
-    await fakes.service.after_promotion("v2")
+    await fakes.service.after_promotion("v2", NOON)
     assert len(fakes.events) == 2
+
+
+async def test_who_acted_since_the_promotion_is_told_by_their_own_event(fakes: Fakes) -> None:
+    watermark = fakes.likes("ada", "m100")
+    fakes.people["ada"] = replace(fakes.people["ada"], record_time=NOON + timedelta(seconds=1))
+    fakes.likes("bob", "m200")
+    fakes.people["bob"] = replace(fakes.people["bob"], record_time=NOON - timedelta(minutes=1))
+    await fakes.service.after_promotion("v1", NOON)
+    assert list(fakes.told) == ["bob"]
+    await fakes.service.after_interactions("ada", watermark, ["m100"])
+    assert [event.user_id for event in fakes.events] == ["ada"]
+
+
+async def test_interactions_wait_for_the_first_model_to_be_loaded(fakes: Fakes) -> None:
+    watermark = fakes.likes("ada", "m100")
+    fakes.model = None
+    with pytest.raises(Unavailable, match="not loaded"):
+        await fakes.service.after_interactions("ada", watermark, ["m100"])
 
 
 async def test_a_promotion_waits_for_its_model_and_gives_way_to_a_later_one(fakes: Fakes) -> None:
     fakes.likes("ada", "m100")
     fakes.promoted = "v2"
     with pytest.raises(Unavailable, match="not loaded"):
-        await fakes.service.after_promotion("v2")
-    await fakes.service.after_promotion("v1")
+        await fakes.service.after_promotion("v2", NOON)
+    await fakes.service.after_promotion("v1", NOON)
     assert fakes.told == {}
 
 
@@ -291,7 +309,7 @@ async def test_a_service_that_ends_leaves_the_rest_to_another(fakes: Fakes) -> N
         fakes.likes(f"u{number}", "m100")
     fakes.ends = True
     with pytest.raises(Unavailable, match="another replica"):
-        await fakes.service.after_promotion("v1")
+        await fakes.service.after_promotion("v1", NOON)
     fakes.ends = False
-    await fakes.service.after_promotion("v1")
+    await fakes.service.after_promotion("v1", NOON)
     assert len(fakes.told) == 3

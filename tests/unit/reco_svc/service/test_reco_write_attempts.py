@@ -77,7 +77,7 @@ class Store:
         self.looks += 1
         return {each: self.known[each] for each in event_ids if each in self.known}
 
-    async def advance_states(self, accepted: Any, session: Any) -> dict[str, int]:
+    async def advance_states(self, accepted: Any, record_time: Any, session: Any) -> dict[str, int]:
         if gone := self.deleted & set(accepted):
             raise PeopleDeletedError(gone)
         return dict.fromkeys(accepted, 1)
