@@ -41,6 +41,9 @@ from reco_svc.trainer_process import TrainerProcess
 
 NAME = "marquee-reco"
 
+# The embedded database counts embeddings one by one, so the sweep behind the streams is a rare one.
+_MODELS_SWEEP_SECONDS = 30.0
+
 
 async def bootstrap(settings: RecoSettings) -> Application:
     """Builds the service.
@@ -62,7 +65,12 @@ async def bootstrap(settings: RecoSettings) -> Application:
     serving = ServingIndex(models, embeddings)
     popularity = ServingPopularity(interactions, settings.popularity_half_life_days)
     follow_catalog = Follower(database, [schema.MOVIES], catalog.refresh)
-    follow_models = Follower(database, [schema.SERVING, schema.EMBEDDINGS], serving.refresh)
+    follow_models = Follower(
+        database,
+        [schema.SERVING, schema.EMBEDDINGS],
+        serving.refresh,
+        sweep_seconds=_MODELS_SWEEP_SECONDS,
+    )
     trainer = TrainerProcess(models)
 
     recommend = RecommendService(serving, interactions, profiles, popularity, catalog)

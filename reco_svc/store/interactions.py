@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
-from pymongo import DeleteOne, ReturnDocument
+from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mesh.mongo.client import Document, Session
@@ -92,35 +92,40 @@ class InteractionStore:
 
         Raises:
             PeopleDeletedError: Some of them were deleted; the transaction must be given up.
+            CreatedMeanwhile: Another writer was the first to hear of one; the transaction is lost.
         """
-        watermarks: dict[str, int] = {}
-        deleted: set[str] = set()
         # In one order, so that two batches of the same people do not wait for each other in turn.
-        for user_id, rows in sorted(accepted.items()):
-            document = await self._states.find_one_and_update(
-                {"_id": user_id},
-                {
-                    "$push": {
-                        "history": {
-                            "$each": [_entry(row) for row in rows],
-                            "$slice": -HISTORY_CAP,
-                        }
-                    },
-                    "$set": {"record_time": record_time},
-                    "$inc": {"version": 1},
-                },
-                projection={"version": 1, "deleted_version": 1},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
+        # Written and then read, since to do both at once takes the embedded database ten times as
+        # long.
+        user_ids = sorted(accepted)
+        with creating():
+            await self._states.bulk_write(
+                [
+                    UpdateOne(
+                        {"_id": user_id},
+                        {
+                            "$push": {
+                                "history": {
+                                    "$each": [_entry(row) for row in accepted[user_id]],
+                                    "$slice": -HISTORY_CAP,
+                                }
+                            },
+                            "$set": {"record_time": record_time},
+                            "$inc": {"version": 1},
+                        },
+                        upsert=True,
+                    )
+                    for user_id in user_ids
+                ],
                 session=session,
             )
-            assert document is not None  # an upsert returns what it wrote
-            if "deleted_version" in document:
-                deleted.add(user_id)
-            watermarks[user_id] = int(document["version"])
+        fields = {"version": 1, "deleted_version": 1}
+        written = find_by_ids(self._states, user_ids, projection=fields, session=session)
+        found = {state["_id"]: state async for state in written}
+        deleted = {user_id for user_id, state in found.items() if "deleted_version" in state}
         if deleted:
             raise PeopleDeletedError(deleted)
-        return watermarks
+        return {user_id: int(state["version"]) for user_id, state in found.items()}
 
     async def state(self, user_id: str) -> UserState:
         """Returns a person's state; an empty one with watermark 0 if nothing was recorded."""
@@ -190,19 +195,17 @@ class InteractionStore:
         Returns:
             The watermark of the empty state that stays.
         """
-        document = await self._states.find_one_and_update(
-            {"_id": user_id},
-            {
-                "$set": {"history": [], "deleted_version": deleted_version},
-                "$inc": {"version": 1},
-            },
-            projection={"version": 1},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
-        assert document is not None  # an upsert returns what it wrote
-        watermark = int(document["version"])
+        with creating():
+            await self._states.update_one(
+                {"_id": user_id},
+                {
+                    "$set": {"history": [], "deleted_version": deleted_version},
+                    "$inc": {"version": 1},
+                },
+                upsert=True,
+                session=session,
+            )
+        watermark = await self._watermark(user_id, session)
         for top in range(watermark - 1, 0, -_LONGEST_LOOKUP):
             wanted = range(top, max(0, top - _LONGEST_LOOKUP), -1)
             batches = await self._batches_at(user_id, wanted, session)
@@ -223,8 +226,8 @@ class InteractionStore:
             {"_id": user_id}, {"$unset": {"deleted_version": ""}}, session=session
         )
 
-    async def _watermark(self, user_id: str) -> int:
-        document = await self._states.find_one({"_id": user_id}, {"version": 1})
+    async def _watermark(self, user_id: str, session: Session | None = None) -> int:
+        document = await self._states.find_one({"_id": user_id}, {"version": 1}, session=session)
         return 0 if document is None else int(document["version"])
 
     async def _batches_at(

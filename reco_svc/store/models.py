@@ -206,7 +206,7 @@ class EmbeddingStore:
         return await self._embeddings.count_documents({"model_version": model_version})
 
     async def size(self) -> int:
-        """Returns about how many embeddings there are of all models, at no cost."""
+        """Returns about how many embeddings there are of all models; cheaper than to count some."""
         return await self._embeddings.estimated_document_count()
 
 

@@ -158,7 +158,7 @@ async def process(listen: str, kafka: str) -> AsyncIterator[asyncio.subprocess.P
 async def test_a_service_that_ends_amid_a_promotion_leaves_the_rest_to_the_next(
     named_world: Any, eventually: Any, kafka_bootstrap: str, free_port: Any
 ) -> None:
-    world, people = named_world, 900
+    world, people = named_world, 500
     told = world.database[schema.TOLD_LISTS]
     async with world.running() as reco:
         await reco.add_movies(*CIRCLE)
