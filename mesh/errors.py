@@ -102,10 +102,11 @@ class AlreadyExists(MeshError):
 
     code = Code.ALREADY_EXISTS
 
-    def __init__(self, resource_type: str, field: str, value: str) -> None:
+    def __init__(self, resource_type: str, field: str) -> None:
+        # Not the value: it may be personal, and proxies copy messages into their traces.
         super().__init__(
             f"{resource_type.upper()}_{field.upper()}_TAKEN",
-            f"another {resource_type} has {field} {value!r}",
+            f"another {resource_type} has this {field}",
             metadata={"resource_type": resource_type, "field": field},
         )
 

@@ -88,7 +88,7 @@ class Violations:
     def language(self, field: str, value: str) -> None:
         """Requires the form of a BCP 47 language tag."""
         if len(value) > 35 or _LANGUAGE.match(value) is None:
-            self.add(field, f"is not a BCP 47 language tag: {value[:40]!r}")
+            self.add(field, "is not a BCP 47 language tag")
 
     def mask(
         self, field: str, mask: field_mask_pb2.FieldMask, allowed: Sequence[str]

@@ -39,7 +39,8 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
         before = None
         if request.page_token:
             with check.gather():
-                (before,) = map(int, decode_page_token(listing, request.page_token))
+                (position,) = decode_page_token(listing, request.page_token, shape=[int])
+                before = int(position)
         check.raise_if_any()
         page, more = await self._notifications.page(
             request.user_id, before=before, limit=limit, unread_only=request.unread_only
@@ -81,7 +82,10 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
         after = None
         if request.cursor:
             with check.gather():
-                (after,) = map(int, decode_page_token(listing, request.cursor, field="cursor"))
+                (position,) = decode_page_token(
+                    listing, request.cursor, field="cursor", shape=[int]
+                )
+                after = int(position)
         check.raise_if_any()
         messages = self._notifications.subscribe(request.user_id, after)
         async with aclosing(messages):

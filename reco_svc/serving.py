@@ -13,7 +13,7 @@ import structlog
 from mesh.background import end_background
 from mesh.telemetry.spans import untraced_database
 from mesh.times import now
-from reco_svc.domain import Interaction
+from reco_svc.domain import Interaction, InteractionType
 from reco_svc.index.movie_index import MovieIndex
 from reco_svc.index.serving_model import ServingModel
 from reco_svc.ranking.model import collect_factors
@@ -28,6 +28,7 @@ _COUNT_SECONDS = 1800.0
 # By how much this machine's clock may be set back while counting goes on.
 _CLOCK_MARGIN = timedelta(seconds=10)
 _NAMED = 5
+_NOT_WATCHED = frozenset({InteractionType.DISLIKE, InteractionType.SKIP})
 
 
 class ServingIndex:
@@ -180,4 +181,8 @@ class ServingPopularity:
 
 
 def _watched(rows: Iterable[Interaction]) -> list[tuple[str, datetime]]:
-    return [(row.movie_id, row.occur_time) for row in rows if row.occur_time is not None]
+    return [
+        (row.movie_id, row.occur_time)
+        for row in rows
+        if row.occur_time is not None and row.type not in _NOT_WATCHED
+    ]

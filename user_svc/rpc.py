@@ -51,7 +51,8 @@ class UserServicer(pb_grpc.UserServiceServicer):
         after = ""
         if request.page_token:
             with check.gather():
-                (after,) = map(str, decode_page_token(_LISTING, request.page_token))
+                (position,) = decode_page_token(_LISTING, request.page_token, shape=[str])
+                after = str(position)
         check.raise_if_any()
         accounts, more = await self._users.page(after=after, limit=limit)
         return pb.ListUsersResponse(

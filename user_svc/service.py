@@ -111,7 +111,7 @@ class UserService:
                     return _first_result(earlier, asked)
             chosen = user_id or generated
             if await changes.account(chosen) is not None:
-                raise AlreadyExists("user", "id", chosen)
+                raise AlreadyExists("user", "id")
             await _require_free_email(changes, profile.email, chosen)
             account = open_account(
                 chosen,
@@ -224,4 +224,4 @@ def _first_result(earlier: Creation, asked: str) -> Account:
 async def _require_free_email(changes: Changes, email: str, user_id: str) -> None:
     owner = await changes.email_owner(email) if email else None
     if owner not in {None, user_id}:
-        raise AlreadyExists("user", "email", email)
+        raise AlreadyExists("user", "email")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,15 @@ from devstack.components import StackConfig
 from devstack.ports import Ports
 from devstack.stack import Stack
 from devstack.state import DEFAULT_DIRECTORY, Endpoints
+
+
+class LogLevel(enum.Enum):
+    """What the services' settings take as a severity."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
 
 
 def up(
@@ -46,6 +56,11 @@ def up(
             help="Use these Kafka brokers instead of the embedded one.",
         ),
     ] = "",
+    *,
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(envvar="MARQUEE_LOG_LEVEL", help="Least severity the services log."),
+    ] = LogLevel.INFO,
 ) -> int:
     """Start the whole mesh on this machine and keep it running.
 
@@ -58,6 +73,7 @@ def up(
         ports=Ports.shifted(port_offset),
         mongodb_uri=mongodb_uri,
         kafka_bootstrap=kafka_bootstrap,
+        log_level=log_level.value,
     )
     return run(_up(config, make_console()))
 

@@ -31,7 +31,7 @@ EXAMPLES: dict[type[MeshError], tuple[MeshError, str, str, set[str]]] = {
         {"ErrorInfo", "ResourceInfo"},
     ),
     errors.AlreadyExists: (
-        errors.AlreadyExists("user", "email", "a@example.org"),
+        errors.AlreadyExists("user", "email"),
         "ALREADY_EXISTS",
         "USER_EMAIL_TAKEN",
         {"ErrorInfo"},
@@ -189,7 +189,6 @@ def test_long_texts_are_cut(text: str) -> None:
     for error in (
         errors.InvalidArgument([FieldViolation(text, text)] * 5),
         errors.NotFound("movie", text),
-        errors.AlreadyExists("user", "email", text),
         errors.Aborted("LOST", text, metadata={"why": text}),
     ):
         status = to_status(error)
