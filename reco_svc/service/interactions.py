@@ -139,9 +139,7 @@ def _judge(
             )
         return RowResult(row.event_id, RowStatus.DUPLICATE)
     if row.user_id in deleted:
-        return RowResult(
-            row.event_id, RowStatus.INVALID, f"user_id: user {row.user_id!r} was deleted"
-        )
+        return RowResult(row.event_id, RowStatus.INVALID, "user_id: this user was deleted")
     if row.movie_id in unknown:
         return RowResult(
             row.event_id, RowStatus.UNKNOWN_MOVIE, f"movie_id: no movie {row.movie_id!r}"
