@@ -202,7 +202,9 @@ def private_mongodb(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def make(*options: str) -> Server:
-        servers.append(secantus_server(tmp_path / f"mongodb{len(servers)}", *options))
+        # These are killed; like a majority, they must not forget what they acknowledged.
+        home = tmp_path / f"mongodb{len(servers)}"
+        servers.append(secantus_server(home, "--sync-on-commit", *options))
         return servers[-1]
 
     yield make
