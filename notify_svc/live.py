@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 import structlog
 from pymongo.errors import PyMongoError
 
+from mesh.background import end_background
 from mesh.telemetry.spans import untraced_database
 
 _log = structlog.get_logger(__name__)
@@ -106,10 +107,8 @@ class LiveHub:
 
     async def stop(self) -> None:
         """Ends the sweep."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await end_background(tasks)
 
     async def _end_with_server(self) -> None:
         await self._draining.wait()
