@@ -113,7 +113,8 @@ async def serving(
             await component.start()
             stack.push_async_callback(component.stop)
         channel = open_channel(f"127.0.0.1:{await server.start()}")
-        stack.push_async_callback(channel.close)
+        # Calls that the server has ended may still have their status to read.
+        stack.push_async_callback(channel.close, 5.0)
         stack.push_async_callback(server.drain)
         await server.set_serving(True)
         yield channel
