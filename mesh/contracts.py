@@ -40,6 +40,11 @@ class MethodPolicy:
         max_timeout: The longest deadline in seconds a caller may set; None: unlimited.
         retry_safe: Whether a call that failed with UNAVAILABLE may be sent again.
         server_streaming: Whether the reply is a stream.
+        scope: The scope a token must carry, as tokens write it: `users.read`.
+        subject_field: Dotted path to the ids of the users whose data the call touches; empty: it
+            touches no single person's data.
+        subject_optional: Whether that field may be empty.
+        cost: Units of the caller's rate budget.
     """
 
     method: str
@@ -47,6 +52,10 @@ class MethodPolicy:
     max_timeout: float | None
     retry_safe: bool
     server_streaming: bool
+    scope: str
+    subject_field: str
+    subject_optional: bool
+    cost: int
 
 
 @cache
@@ -80,8 +89,17 @@ def policies() -> Mapping[str, MethodPolicy]:
                 max_timeout=_seconds(policy, "max_timeout"),
                 retry_safe=policy.retry_class == policy_pb2.RETRY_CLASS_SAFE,
                 server_streaming=method.server_streaming,
+                scope=scope_name(policy.scope),
+                subject_field=policy.subject_field,
+                subject_optional=policy.subject_optional,
+                cost=policy.cost,
             )
     return found
+
+
+def scope_name(scope: policy_pb2.Scope) -> str:
+    """Returns a scope as tokens write it: SCOPE_USERS_READ is `users.read`."""
+    return policy_pb2.Scope.Name(scope).removeprefix("SCOPE_").lower().replace("_", ".", 1)
 
 
 def _seconds(policy: policy_pb2.Policy, field: str) -> float | None:

@@ -18,11 +18,13 @@ class Code(enum.IntEnum):
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,18 @@ class Aborted(MeshError):
     """The call lost against another one; a new attempt may succeed."""
 
     code = Code.ABORTED
+
+
+class Unauthenticated(MeshError):
+    """The caller has not proved who they are."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class PermissionDenied(MeshError):
+    """The caller is known and may not do this."""
+
+    code = Code.PERMISSION_DENIED
 
 
 class FailedPrecondition(MeshError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import grpc
@@ -24,11 +24,14 @@ class ServerCall:
         method: Full path, `/marquee.user.v1.UserService/GetUser`.
         metadata: The caller's metadata; of a repeated key the last value, binary keys left out.
         context: grpc's context.
+        checks: Called with each message of the request before the handler sees it; a layer that
+            judges requests adds to it.
     """
 
     method: str
     metadata: Mapping[str, str]
     context: grpc.aio.ServicerContext[Any, Any]
+    checks: list[Callable[[Any], None]] = field(default_factory=list)
 
 
 class Layer(Protocol):
@@ -81,21 +84,22 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
     )
     checked = _stream_of_messages if handler.request_streaming else _message
 
-    async def enter(stack: AsyncExitStack, context: Any) -> None:
+    async def enter(stack: AsyncExitStack, context: Any) -> ServerCall:
         call = ServerCall(method, _text_metadata(context), context)
         for layer in layers:
             await stack.enter_async_context(layer.around(call))
+        return call
 
     async def unary(request: Any, context: Any) -> Any:
         async with AsyncExitStack() as stack:
-            await enter(stack, context)
-            return await inner(checked(request), context)
+            call = await enter(stack, context)
+            return await inner(checked(request, call), context)
 
     async def streaming(request: Any, context: Any) -> None:
         async with AsyncExitStack() as stack:
-            await enter(stack, context)
+            call = await enter(stack, context)
             try:
-                answer = inner(checked(request), context)
+                answer = inner(checked(request, call), context)
                 if not hasattr(answer, "__aiter__"):
                     await answer  # a handler that writes to the context itself
                     return
@@ -145,14 +149,16 @@ def _tolerant(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], 
     return deserialize
 
 
-def _message(request: Any) -> Any:
+def _message(request: Any, call: ServerCall) -> Any:
     if isinstance(request, _Unreadable):
         raise InvalidArgument(
             [FieldViolation("request", "is not an encoded message of the type this RPC takes")]
         )
+    for check in call.checks:
+        check(request)
     return request
 
 
-async def _stream_of_messages(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _stream_of_messages(requests: AsyncIterator[Any], call: ServerCall) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _message(request)
+        yield _message(request, call)

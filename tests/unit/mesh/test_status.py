@@ -49,6 +49,18 @@ EXAMPLES: dict[type[MeshError], tuple[MeshError, str, str, set[str]]] = {
         "NO_MODEL",
         {"ErrorInfo"},
     ),
+    errors.Unauthenticated: (
+        errors.Unauthenticated("TOKEN_EXPIRED", "too late"),
+        "UNAUTHENTICATED",
+        "TOKEN_EXPIRED",
+        {"ErrorInfo"},
+    ),
+    errors.PermissionDenied: (
+        errors.PermissionDenied("SCOPE_MISSING", "not allowed"),
+        "PERMISSION_DENIED",
+        "SCOPE_MISSING",
+        {"ErrorInfo"},
+    ),
     errors.DeadlineExceeded: (
         errors.DeadlineExceeded(1.5),
         "DEADLINE_EXCEEDED",

@@ -15,18 +15,55 @@ class RetryClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RETRY_CLASS_UNSPECIFIED: _ClassVar[RetryClass]
     RETRY_CLASS_NEVER: _ClassVar[RetryClass]
     RETRY_CLASS_SAFE: _ClassVar[RetryClass]
+
+class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCOPE_UNSPECIFIED: _ClassVar[Scope]
+    SCOPE_USERS_READ: _ClassVar[Scope]
+    SCOPE_USERS_WRITE: _ClassVar[Scope]
+    SCOPE_USERS_LIST: _ClassVar[Scope]
+    SCOPE_CATALOG_READ: _ClassVar[Scope]
+    SCOPE_INTERACTIONS_READ: _ClassVar[Scope]
+    SCOPE_INTERACTIONS_WRITE: _ClassVar[Scope]
+    SCOPE_RECOMMENDATIONS_READ: _ClassVar[Scope]
+    SCOPE_MODELS_READ: _ClassVar[Scope]
+    SCOPE_NOTIFICATIONS_READ: _ClassVar[Scope]
+    SCOPE_NOTIFICATIONS_WRITE: _ClassVar[Scope]
+    SCOPE_ADMIN: _ClassVar[Scope]
+    SCOPE_SUBJECTS_ANY: _ClassVar[Scope]
 RETRY_CLASS_UNSPECIFIED: RetryClass
 RETRY_CLASS_NEVER: RetryClass
 RETRY_CLASS_SAFE: RetryClass
+SCOPE_UNSPECIFIED: Scope
+SCOPE_USERS_READ: Scope
+SCOPE_USERS_WRITE: Scope
+SCOPE_USERS_LIST: Scope
+SCOPE_CATALOG_READ: Scope
+SCOPE_INTERACTIONS_READ: Scope
+SCOPE_INTERACTIONS_WRITE: Scope
+SCOPE_RECOMMENDATIONS_READ: Scope
+SCOPE_MODELS_READ: Scope
+SCOPE_NOTIFICATIONS_READ: Scope
+SCOPE_NOTIFICATIONS_WRITE: Scope
+SCOPE_ADMIN: Scope
+SCOPE_SUBJECTS_ANY: Scope
 POLICY_FIELD_NUMBER: _ClassVar[int]
 policy: _descriptor.FieldDescriptor
 
 class Policy(_message.Message):
-    __slots__ = ("default_timeout", "max_timeout", "retry_class")
+    __slots__ = ("default_timeout", "max_timeout", "retry_class", "scope", "subject_field", "subject_optional", "cost")
     DEFAULT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     MAX_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RETRY_CLASS_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
     default_timeout: _duration_pb2.Duration
     max_timeout: _duration_pb2.Duration
     retry_class: RetryClass
-    def __init__(self, default_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_class: _Optional[_Union[RetryClass, str]] = ...) -> None: ...
+    scope: Scope
+    subject_field: str
+    subject_optional: bool
+    cost: int
+    def __init__(self, default_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_class: _Optional[_Union[RetryClass, str]] = ..., scope: _Optional[_Union[Scope, str]] = ..., subject_field: _Optional[str] = ..., subject_optional: _Optional[bool] = ..., cost: _Optional[int] = ...) -> None: ...

@@ -26,7 +26,7 @@ from marquee.options.v1 import policy_pb2 as marquee_dot_options_dot_v1_dot_poli
 from marquee.reco.v1 import movie_pb2 as marquee_dot_reco_dot_v1_dot_movie__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%marquee/reco/v1/catalog_service.proto\x12\x0fmarquee.reco.v1\x1a\x1fmarquee/options/v1/policy.proto\x1a\x1bmarquee/reco/v1/movie.proto\"=\n\x13UpsertMoviesRequest\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\"]\n\x14UpsertMoviesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"#\n\x0fGetMovieRequest\x12\x10\n\x08movie_id\x18\x01 \x01(\t\"9\n\x10GetMovieResponse\x12%\n\x05movie\x18\x01 \x01(\x0b\x32\x16.marquee.reco.v1.Movie\"*\n\x15\x42\x61tchGetMoviesRequest\x12\x11\n\tmovie_ids\x18\x01 \x03(\t\"[\n\x16\x42\x61tchGetMoviesResponse\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\x12\x19\n\x11missing_movie_ids\x18\x02 \x03(\t\":\n\x11ListMoviesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x12ListMoviesResponse\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb8\x03\n\x0e\x43\x61talogService\x12k\n\x0cUpsertMovies\x12$.marquee.reco.v1.UpsertMoviesRequest\x1a%.marquee.reco.v1.UpsertMoviesResponse\"\x0e\xca\xda\x18\n\n\x02\x08\x0f\x12\x02\x08<\x18\x02\x12_\n\x08GetMovie\x12 .marquee.reco.v1.GetMovieRequest\x1a!.marquee.reco.v1.GetMovieResponse\"\x0e\xca\xda\x18\n\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02\x12q\n\x0e\x42\x61tchGetMovies\x12&.marquee.reco.v1.BatchGetMoviesRequest\x1a\'.marquee.reco.v1.BatchGetMoviesResponse\"\x0e\xca\xda\x18\n\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02\x12\x65\n\nListMovies\x12\".marquee.reco.v1.ListMoviesRequest\x1a#.marquee.reco.v1.ListMoviesResponse\"\x0e\xca\xda\x18\n\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%marquee/reco/v1/catalog_service.proto\x12\x0fmarquee.reco.v1\x1a\x1fmarquee/options/v1/policy.proto\x1a\x1bmarquee/reco/v1/movie.proto\"=\n\x13UpsertMoviesRequest\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\"]\n\x14UpsertMoviesResponse\x12\x15\n\rcreated_count\x18\x01 \x01(\x05\x12\x15\n\rupdated_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"#\n\x0fGetMovieRequest\x12\x10\n\x08movie_id\x18\x01 \x01(\t\"9\n\x10GetMovieResponse\x12%\n\x05movie\x18\x01 \x01(\x0b\x32\x16.marquee.reco.v1.Movie\"*\n\x15\x42\x61tchGetMoviesRequest\x12\x11\n\tmovie_ids\x18\x01 \x03(\t\"[\n\x16\x42\x61tchGetMoviesResponse\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\x12\x19\n\x11missing_movie_ids\x18\x02 \x03(\t\":\n\x11ListMoviesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x12ListMoviesResponse\x12&\n\x06movies\x18\x01 \x03(\x0b\x32\x16.marquee.reco.v1.Movie\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc8\x03\n\x0e\x43\x61talogService\x12o\n\x0cUpsertMovies\x12$.marquee.reco.v1.UpsertMoviesRequest\x1a%.marquee.reco.v1.UpsertMoviesResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x0f\x12\x02\x08<\x18\x02 \x0b\x38\x14\x12\x63\n\x08GetMovie\x12 .marquee.reco.v1.GetMovieRequest\x1a!.marquee.reco.v1.GetMovieResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02 \x04\x38\x01\x12u\n\x0e\x42\x61tchGetMovies\x12&.marquee.reco.v1.BatchGetMoviesRequest\x1a\'.marquee.reco.v1.BatchGetMoviesResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x04\x38\x05\x12i\n\nListMovies\x12\".marquee.reco.v1.ListMoviesRequest\x1a#.marquee.reco.v1.ListMoviesResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x04\x38\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'marquee.reco.v1.catalog_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CATALOGSERVICE'].methods_by_name['UpsertMovies']._loaded_options = None
-  _globals['_CATALOGSERVICE'].methods_by_name['UpsertMovies']._serialized_options = b'\312\332\030\n\n\002\010\017\022\002\010<\030\002'
+  _globals['_CATALOGSERVICE'].methods_by_name['UpsertMovies']._serialized_options = b'\312\332\030\016\n\002\010\017\022\002\010<\030\002 \0138\024'
   _globals['_CATALOGSERVICE'].methods_by_name['GetMovie']._loaded_options = None
-  _globals['_CATALOGSERVICE'].methods_by_name['GetMovie']._serialized_options = b'\312\332\030\n\n\002\010\002\022\002\010\036\030\002'
+  _globals['_CATALOGSERVICE'].methods_by_name['GetMovie']._serialized_options = b'\312\332\030\016\n\002\010\002\022\002\010\036\030\002 \0048\001'
   _globals['_CATALOGSERVICE'].methods_by_name['BatchGetMovies']._loaded_options = None
-  _globals['_CATALOGSERVICE'].methods_by_name['BatchGetMovies']._serialized_options = b'\312\332\030\n\n\002\010\005\022\002\010\036\030\002'
+  _globals['_CATALOGSERVICE'].methods_by_name['BatchGetMovies']._serialized_options = b'\312\332\030\016\n\002\010\005\022\002\010\036\030\002 \0048\005'
   _globals['_CATALOGSERVICE'].methods_by_name['ListMovies']._loaded_options = None
-  _globals['_CATALOGSERVICE'].methods_by_name['ListMovies']._serialized_options = b'\312\332\030\n\n\002\010\005\022\002\010\036\030\002'
+  _globals['_CATALOGSERVICE'].methods_by_name['ListMovies']._serialized_options = b'\312\332\030\016\n\002\010\005\022\002\010\036\030\002 \0048\n'
   _globals['_UPSERTMOVIESREQUEST']._serialized_start=120
   _globals['_UPSERTMOVIESREQUEST']._serialized_end=181
   _globals['_UPSERTMOVIESRESPONSE']._serialized_start=183
@@ -58,5 +58,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMOVIESRESPONSE']._serialized_start=571
   _globals['_LISTMOVIESRESPONSE']._serialized_end=656
   _globals['_CATALOGSERVICE']._serialized_start=659
-  _globals['_CATALOGSERVICE']._serialized_end=1099
+  _globals['_CATALOGSERVICE']._serialized_end=1115
 # @@protoc_insertion_point(module_scope)
