@@ -13,6 +13,7 @@ from devstack import probes
 from devstack.broker import BrokerMissingError, tansu_command
 from devstack.edge import envoy_command
 from devstack.errors import DevstackError, MissingPackageError
+from devstack.issuer import AUDIENCE, CACHE_S, ISSUER, Issuer, token_file
 from devstack.ports import Ports
 from devstack.state import DEFAULT_DIRECTORY, DataDirectory, Endpoints
 from devstack.supervisor import ComponentSpec
@@ -27,6 +28,11 @@ OTLP: Final = "otlp"
 
 SERVICES: Final = {USER: "user_svc", RECO: "reco_svc", NOTIFY: "notify_svc"}
 """The services of the mesh and the Python package of each."""
+
+PEER_SCOPES: Final = {
+    USER: ("interactions.read", "notifications.read", "subjects.any"),
+}
+"""What a service may do at its peers; one that calls nobody gets no token."""
 
 ALL: Final = (MONGODB, KAFKA, OTLP, USER, RECO, NOTIFY, ENVOY)
 """Every component, in the order in which the first of them are started."""
@@ -121,7 +127,7 @@ def spec_of(name: str, config: StackConfig, directory: DataDirectory) -> Compone
     elif name == ENVOY:
         command, environment, ready = _envoy(config, directory, home)
     else:
-        command, environment, ready = _service(name, config, home)
+        command, environment, ready = _service(name, config, directory, home)
     return ComponentSpec(
         name=name,
         command=command,
@@ -172,7 +178,7 @@ def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
     return command, {}, probes.envoy_live(config.endpoints.edge_admin)
 
 
-def _service(name: str, config: StackConfig, home: Path) -> _Run:
+def _service(name: str, config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
     endpoints = config.endpoints
     address = f"{config.host}:{config.ports.of(name)}"
     environment = {
@@ -183,9 +189,18 @@ def _service(name: str, config: StackConfig, home: Path) -> _Run:
         "MARQUEE_INSTANCE_ID": f"{name}-0",
         "MARQUEE_LOG_LEVEL": config.log_level,
         "MARQUEE_DATA_DIR": str(home),
+        "MARQUEE_AUTH_ISSUER": ISSUER,
+        "MARQUEE_AUTH_AUDIENCE": AUDIENCE,
+        "MARQUEE_AUTH_JWKS": str(Issuer(directory.auth).jwks),
+        "MARQUEE_AUTH_CACHE_SECONDS": f"{CACHE_S:g}",
         "PYTHONUNBUFFERED": "1",
     }
     if KAFKA in config.started:
         environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] = str(_TANSU_SESSION_TIMEOUT_MS)
+    if name in PEER_SCOPES:
+        environment["MARQUEE_PEER_TOKEN_FILE"] = str(token_file(directory.tokens, name))
+    if name == USER:
+        environment["MARQUEE_RECO_TARGET"] = endpoints.reco
+        environment["MARQUEE_NOTIFY_TARGET"] = endpoints.notify
     environment |= config.environment
     return [sys.executable, "-m", SERVICES[name]], environment, probes.grpc_health(address)

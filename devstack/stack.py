@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,16 +16,20 @@ from devstack.components import (
     KAFKA,
     MONGODB,
     OTLP,
+    PEER_SCOPES,
     SERVICES,
     StackConfig,
     ensure_installed,
     spec_of,
 )
 from devstack.errors import ComponentError, DevstackError
+from devstack.issuer import Issuer, ServiceTokens
 from devstack.otlp import OtlpReceiver, TraceStore
 from devstack.ports import ensure_free
 from devstack.state import DataDirectory, Endpoints, StackInfo
 from devstack.supervisor import Death, Supervisor
+
+_RENEW_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,9 @@ class Stack:
         self.directory = DataDirectory(config.data_dir)
         self._report: ProgressCallback = on_progress or (lambda _: None)
         self._supervisor = Supervisor()
+        self.issuer = Issuer(self.directory.auth)
+        self._tokens = ServiceTokens(self.issuer, self.directory.tokens, PEER_SCOPES)
+        self._renewing: asyncio.Task[None] | None = None
         self._receiver: OtlpReceiver | None = None
         self._started_at = 0.0
 
@@ -93,6 +101,7 @@ class Stack:
             ensure_free(config.ports, config.started, config.host)
             self._set_logs_aside()
             self._started_at = time.time()
+            self._hand_out_identities()
             await self._start_all()
             self._describe()
         except BaseException:
@@ -106,6 +115,10 @@ class Stack:
         await self._stop_each([KAFKA, MONGODB])
         if self._receiver is not None:
             await self._receiver.stop()
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
         self.directory.release()
 
     async def kill(self, name: str) -> None:
@@ -174,6 +187,18 @@ class Stack:
         took = time.monotonic() - began
         state: Literal["stopped", "killed"] = "stopped" if gracefully else "killed"
         self._report(Progress(component=name, state=state, seconds=took))
+
+    def _hand_out_identities(self) -> None:
+        self.issuer.prepare()
+        self._tokens.renew()
+        self._renewing = asyncio.create_task(self._renew(), name="renew tokens")
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            # What is on the disk may be amiss for a while; the tokens of before last long enough.
+            with suppress(DevstackError, OSError):
+                self._tokens.renew()
 
     async def _start_receiver(self) -> None:
         self._report(Progress(component=OTLP, state="starting"))

@@ -68,6 +68,16 @@ class DataDirectory:
         return self.path / "traces" / "spans.jsonl"
 
     @property
+    def auth(self) -> Path:
+        """What the development issuer keeps."""
+        return self.path / "auth"
+
+    @property
+    def tokens(self) -> Path:
+        """The directory of the services' own tokens."""
+        return self.auth / "tokens"
+
+    @property
     def info_path(self) -> Path:
         """The description of the running stack."""
         return self.path / "stack.json"

@@ -45,6 +45,21 @@ def test_services_are_told_where_everything_is(directory):
     assert environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] == "6000"
 
 
+def test_services_are_told_whom_to_trust_and_who_they_are(directory):
+    user, reco = (service_environment(StackConfig(), directory, name) for name in ("user", "reco"))
+
+    for environment in (user, reco):
+        assert environment["MARQUEE_AUTH_ISSUER"] == "https://marquee.invalid/development"
+        assert environment["MARQUEE_AUTH_AUDIENCE"] == "marquee"
+        assert environment["MARQUEE_AUTH_JWKS"] == str(directory.path / "auth" / "jwks.json")
+        assert 0 < float(environment["MARQUEE_AUTH_CACHE_SECONDS"]) <= 10
+    assert user["MARQUEE_PEER_TOKEN_FILE"] == str(directory.path / "auth" / "tokens" / "user.jwt")
+    assert user["MARQUEE_RECO_TARGET"] == "127.0.0.1:50052"
+    assert user["MARQUEE_NOTIFY_TARGET"] == "127.0.0.1:50053"
+    # It calls nobody.
+    assert not {"MARQUEE_PEER_TOKEN_FILE", "MARQUEE_RECO_TARGET"} & set(reco)
+
+
 def test_external_infrastructure_is_used_and_not_started(directory):
     config = StackConfig(mongodb_uri="mongodb://db:1/?replicaSet=rs", kafka_bootstrap="broker:2")
     environment = service_environment(config, directory)
