@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -43,6 +44,7 @@ def service_config() -> str:
     )
 
 
+_AUTHORIZATION = "authorization"
 _RETRY = {
     "maxAttempts": 4,
     "initialBackoff": "0.1s",
@@ -52,14 +54,20 @@ _RETRY = {
 }
 
 
-def open_channel(target: str, *, max_message_bytes: int = 8 * 1024 * 1024) -> grpc.aio.Channel:
+def open_channel(
+    target: str,
+    *,
+    token: Callable[[], str] | None = None,
+    max_message_bytes: int = 8 * 1024 * 1024,
+) -> grpc.aio.Channel:
     """Opens a channel to a service or to the edge.
 
     Args:
         target: host:port.
+        token: Gives the bearer token for a call; asked before each, so it must not block.
         max_message_bytes: Largest message taken or sent.
     """
-    calls = _Calls(target)
+    calls = _Calls(target, token)
     return grpc.aio.insecure_channel(
         target,
         options=[
@@ -76,7 +84,8 @@ def open_channel(target: str, *, max_message_bytes: int = 8 * 1024 * 1024) -> gr
 class _Calls:
     """Starts a span and a measurement for each call, and hands deadline and trace context on."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, token: Callable[[], str] | None) -> None:
+        self._token = token
         host, _, port = target.rpartition(":")
         self._attributes: dict[str, str | int] = {
             "rpc.system.name": "grpc",
@@ -119,7 +128,7 @@ class _Calls:
             ending.add_done_callback(self._endings.discard)
 
         try:
-            call = await continuation(_handed_on(details, span), request)
+            call = await continuation(_handed_on(details, span, self._token), request)
         except BaseException as error:
             end("CANCELLED" if isinstance(error, asyncio.CancelledError) else "UNKNOWN")
             raise
@@ -127,11 +136,15 @@ class _Calls:
         return call
 
 
-def _handed_on(details: grpc.aio.ClientCallDetails, span: Span) -> grpc.aio.ClientCallDetails:
+def _handed_on(
+    details: grpc.aio.ClientCallDetails, span: Span, token: Callable[[], str] | None
+) -> grpc.aio.ClientCallDetails:
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
     traceparent = traceparent_of(span)
     if traceparent and metadata.get(TRACEPARENT) is None:
         metadata.add(TRACEPARENT, traceparent)
+    if token is not None and metadata.get(_AUTHORIZATION) is None:
+        metadata.add(_AUTHORIZATION, f"Bearer {token()}")
     return grpc.aio.ClientCallDetails(
         method=details.method,
         timeout=_timeout(details),
