@@ -1,9 +1,10 @@
-"""Generates gen/ from the contracts, or checks that gen/ is what they generate.
+"""Generates gen/marquee/ from the contracts, or checks that it is what they generate.
 
 Usage: python protos/generate.py [--check]
 
 buf lints the contracts but does not generate: the gRPC generator of grpcio-tools is linked into its
-protoc and is no plugin that buf could start. Run it by `tox run -e gen`, which pins the generators.
+protoc and is no plugin that buf could start. Run it by `tox run -e gen`, which pins the generators and
+runs the policy compiler after it, to which gen/marquee_policy/ belongs.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ def generate(out: Path) -> None:
 def _files(root: Path) -> set[Path]:
     return {
         path.relative_to(root)
-        for path in root.rglob("*")
+        for path in (root / "marquee").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
 
 def check() -> list[str]:
-    """Returns what differs between gen/ and what the contracts generate, a line each."""
+    """Returns what differs between gen/marquee/ and what the contracts generate, a line each."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
         generate(fresh)
@@ -82,8 +83,8 @@ def check() -> list[str]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Generate gen/ from the contracts.")
-    parser.add_argument("--check", action="store_true", help="fail if gen/ is out of date")
+    parser = argparse.ArgumentParser(description="Generate gen/marquee/ from the contracts.")
+    parser.add_argument("--check", action="store_true", help="fail if it is out of date")
     if not parser.parse_args().check:
         shutil.rmtree(GEN / "marquee", ignore_errors=True)
         GEN.mkdir(exist_ok=True)
@@ -91,7 +92,7 @@ def main() -> None:
         return
     if drift := check():
         sys.exit("\n".join([*drift, "Run `tox run -e gen` and commit gen/."]))
-    print(f"gen/ is what the contracts generate ({len(_files(GEN))} files)")
+    print(f"gen/marquee/ is what the contracts generate ({len(_files(GEN))} files)")
 
 
 if __name__ == "__main__":

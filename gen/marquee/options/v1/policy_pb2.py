@@ -26,17 +26,19 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmarquee/options/v1/policy.proto\x12\x12marquee.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8a\x02\n\x06Policy\x12\x32\n\x0f\x64\x65\x66\x61ult_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x0bretry_class\x18\x03 \x01(\x0e\x32\x1e.marquee.options.v1.RetryClass\x12(\n\x05scope\x18\x04 \x01(\x0e\x32\x19.marquee.options.v1.Scope\x12\x15\n\rsubject_field\x18\x05 \x01(\t\x12\x18\n\x10subject_optional\x18\x06 \x01(\x08\x12\x0c\n\x04\x63ost\x18\x07 \x01(\r*V\n\nRetryClass\x12\x1b\n\x17RETRY_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11RETRY_CLASS_NEVER\x10\x01\x12\x14\n\x10RETRY_CLASS_SAFE\x10\x02*\xd1\x02\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_USERS_READ\x10\x01\x12\x15\n\x11SCOPE_USERS_WRITE\x10\x02\x12\x14\n\x10SCOPE_USERS_LIST\x10\x03\x12\x16\n\x12SCOPE_CATALOG_READ\x10\x04\x12\x1b\n\x17SCOPE_INTERACTIONS_READ\x10\x05\x12\x1c\n\x18SCOPE_INTERACTIONS_WRITE\x10\x06\x12\x1e\n\x1aSCOPE_RECOMMENDATIONS_READ\x10\x07\x12\x15\n\x11SCOPE_MODELS_READ\x10\x08\x12\x1c\n\x18SCOPE_NOTIFICATIONS_READ\x10\t\x12\x1d\n\x19SCOPE_NOTIFICATIONS_WRITE\x10\n\x12\x0f\n\x0bSCOPE_ADMIN\x10\x0b\x12\x16\n\x12SCOPE_SUBJECTS_ANY\x10\x0c:L\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0b\x32\x1a.marquee.options.v1.Policyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmarquee/options/v1/policy.proto\x12\x12marquee.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc1\x02\n\x06Policy\x12\x32\n\x0f\x64\x65\x66\x61ult_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x0bretry_class\x18\x03 \x01(\x0e\x32\x1e.marquee.options.v1.RetryClass\x12(\n\x05scope\x18\x04 \x01(\x0e\x32\x19.marquee.options.v1.Scope\x12\x15\n\rsubject_field\x18\x05 \x01(\t\x12\x18\n\x10subject_optional\x18\x06 \x01(\x08\x12\x0c\n\x04\x63ost\x18\x07 \x01(\r\x12\x35\n\tunguarded\x18\x08 \x03(\x0b\x32\".marquee.options.v1.UnguardedField\"/\n\x0eUnguardedField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*V\n\nRetryClass\x12\x1b\n\x17RETRY_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11RETRY_CLASS_NEVER\x10\x01\x12\x14\n\x10RETRY_CLASS_SAFE\x10\x02*\xd1\x02\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_USERS_READ\x10\x01\x12\x15\n\x11SCOPE_USERS_WRITE\x10\x02\x12\x14\n\x10SCOPE_USERS_LIST\x10\x03\x12\x16\n\x12SCOPE_CATALOG_READ\x10\x04\x12\x1b\n\x17SCOPE_INTERACTIONS_READ\x10\x05\x12\x1c\n\x18SCOPE_INTERACTIONS_WRITE\x10\x06\x12\x1e\n\x1aSCOPE_RECOMMENDATIONS_READ\x10\x07\x12\x15\n\x11SCOPE_MODELS_READ\x10\x08\x12\x1c\n\x18SCOPE_NOTIFICATIONS_READ\x10\t\x12\x1d\n\x19SCOPE_NOTIFICATIONS_WRITE\x10\n\x12\x0f\n\x0bSCOPE_ADMIN\x10\x0b\x12\x16\n\x12SCOPE_SUBJECTS_ANY\x10\x0c:L\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0b\x32\x1a.marquee.options.v1.Policyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'marquee.options.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RETRYCLASS']._serialized_start=390
-  _globals['_RETRYCLASS']._serialized_end=476
-  _globals['_SCOPE']._serialized_start=479
-  _globals['_SCOPE']._serialized_end=816
+  _globals['_RETRYCLASS']._serialized_start=494
+  _globals['_RETRYCLASS']._serialized_end=580
+  _globals['_SCOPE']._serialized_start=583
+  _globals['_SCOPE']._serialized_end=920
   _globals['_POLICY']._serialized_start=122
-  _globals['_POLICY']._serialized_end=388
+  _globals['_POLICY']._serialized_end=443
+  _globals['_UNGUARDEDFIELD']._serialized_start=445
+  _globals['_UNGUARDEDFIELD']._serialized_end=492
 # @@protoc_insertion_point(module_scope)

@@ -2,10 +2,11 @@ import datetime
 
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -51,7 +52,7 @@ POLICY_FIELD_NUMBER: _ClassVar[int]
 policy: _descriptor.FieldDescriptor
 
 class Policy(_message.Message):
-    __slots__ = ("default_timeout", "max_timeout", "retry_class", "scope", "subject_field", "subject_optional", "cost")
+    __slots__ = ("default_timeout", "max_timeout", "retry_class", "scope", "subject_field", "subject_optional", "cost", "unguarded")
     DEFAULT_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     MAX_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RETRY_CLASS_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +60,7 @@ class Policy(_message.Message):
     SUBJECT_FIELD_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
+    UNGUARDED_FIELD_NUMBER: _ClassVar[int]
     default_timeout: _duration_pb2.Duration
     max_timeout: _duration_pb2.Duration
     retry_class: RetryClass
@@ -66,4 +68,13 @@ class Policy(_message.Message):
     subject_field: str
     subject_optional: bool
     cost: int
-    def __init__(self, default_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_class: _Optional[_Union[RetryClass, str]] = ..., scope: _Optional[_Union[Scope, str]] = ..., subject_field: _Optional[str] = ..., subject_optional: _Optional[bool] = ..., cost: _Optional[int] = ...) -> None: ...
+    unguarded: _containers.RepeatedCompositeFieldContainer[UnguardedField]
+    def __init__(self, default_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_class: _Optional[_Union[RetryClass, str]] = ..., scope: _Optional[_Union[Scope, str]] = ..., subject_field: _Optional[str] = ..., subject_optional: _Optional[bool] = ..., cost: _Optional[int] = ..., unguarded: _Optional[_Iterable[_Union[UnguardedField, _Mapping]]] = ...) -> None: ...
+
+class UnguardedField(_message.Message):
+    __slots__ = ("field", "reason")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    reason: str
+    def __init__(self, field: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
