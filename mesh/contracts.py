@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf import descriptor, descriptor_pb2
 from google.rpc import error_details_pb2
 from marquee.notify.v1 import notification_service_pb2
+from marquee.notify.v1 import personal_data_service_pb2 as notify_personal_data_service_pb2
 from marquee.options.v1 import policy_pb2
 from marquee.reco.v1 import (
     catalog_service_pb2,
@@ -18,6 +19,7 @@ from marquee.reco.v1 import (
     model_service_pb2,
     recommendation_service_pb2,
 )
+from marquee.reco.v1 import personal_data_service_pb2 as reco_personal_data_service_pb2
 from marquee.user.v1 import user_service_pb2
 
 _SERVICE_FILES = (
@@ -26,7 +28,9 @@ _SERVICE_FILES = (
     interaction_service_pb2,
     recommendation_service_pb2,
     model_service_pb2,
+    reco_personal_data_service_pb2,
     notification_service_pb2,
+    notify_personal_data_service_pb2,
 )
 
 

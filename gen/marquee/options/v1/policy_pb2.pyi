@@ -32,6 +32,7 @@ class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCOPE_NOTIFICATIONS_WRITE: _ClassVar[Scope]
     SCOPE_ADMIN: _ClassVar[Scope]
     SCOPE_SUBJECTS_ANY: _ClassVar[Scope]
+    SCOPE_USERS_EXPORT: _ClassVar[Scope]
 RETRY_CLASS_UNSPECIFIED: RetryClass
 RETRY_CLASS_NEVER: RetryClass
 RETRY_CLASS_SAFE: RetryClass
@@ -48,6 +49,7 @@ SCOPE_NOTIFICATIONS_READ: Scope
 SCOPE_NOTIFICATIONS_WRITE: Scope
 SCOPE_ADMIN: Scope
 SCOPE_SUBJECTS_ANY: Scope
+SCOPE_USERS_EXPORT: Scope
 POLICY_FIELD_NUMBER: _ClassVar[int]
 policy: _descriptor.FieldDescriptor
 

@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from marquee.notify.v1 import personal_data_service_pb2 as marquee_dot_notify_dot_v1_dot_personal__data__service__pb2
 from marquee.options.v1 import policy_pb2 as marquee_dot_options_dot_v1_dot_policy__pb2
+from marquee.reco.v1 import personal_data_service_pb2 as marquee_dot_reco_dot_v1_dot_personal__data__service__pb2
 from marquee.user.v1 import user_pb2 as marquee_dot_user_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"marquee/user/v1/user_service.proto\x12\x0fmarquee.user.v1\x1a google/protobuf/field_mask.proto\x1a\x1fmarquee/options/v1/policy.proto\x1a\x1amarquee/user/v1/user.proto\"L\n\x11\x43reateUserRequest\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x12\x43reateUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"6\n\x0fGetUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x11ListUsersResponse\x12$\n\x05users\x18\x01 \x03(\x0b\x32\x15.marquee.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x11UpdateUserRequest\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"9\n\x12UpdateUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"2\n\x11\x44\x65leteUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteUserResponse\"(\n\x15GetPreferencesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"K\n\x16GetPreferencesResponse\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences\"~\n\x18UpdatePreferencesRequest\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x19UpdatePreferencesResponse\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences2\xd2\x06\n\x0bUserService\x12r\n\nCreateUser\x12\".marquee.user.v1.CreateUserRequest\x1a#.marquee.user.v1.CreateUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user.id8\x05\x12i\n\x07GetUser\x12\x1f.marquee.user.v1.GetUserRequest\x1a .marquee.user.v1.GetUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02 \x01*\x07user_id8\x01\x12\x66\n\tListUsers\x12!.marquee.user.v1.ListUsersRequest\x1a\".marquee.user.v1.ListUsersResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x03\x38\n\x12r\n\nUpdateUser\x12\".marquee.user.v1.UpdateUserRequest\x1a#.marquee.user.v1.UpdateUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user.id8\x05\x12r\n\nDeleteUser\x12\".marquee.user.v1.DeleteUserRequest\x1a#.marquee.user.v1.DeleteUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user_id8\x05\x12~\n\x0eGetPreferences\x12&.marquee.user.v1.GetPreferencesRequest\x1a\'.marquee.user.v1.GetPreferencesResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02 \x01*\x07user_id8\x01\x12\x93\x01\n\x11UpdatePreferences\x12).marquee.user.v1.UpdatePreferencesRequest\x1a*.marquee.user.v1.UpdatePreferencesResponse\"\'\xca\xda\x18#\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x13preferences.user_id8\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"marquee/user/v1/user_service.proto\x12\x0fmarquee.user.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a-marquee/notify/v1/personal_data_service.proto\x1a\x1fmarquee/options/v1/policy.proto\x1a+marquee/reco/v1/personal_data_service.proto\x1a\x1amarquee/user/v1/user.proto\"L\n\x11\x43reateUserRequest\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x12\x43reateUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"6\n\x0fGetUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"(\n\x14\x42\x61tchGetUsersRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"W\n\x15\x42\x61tchGetUsersResponse\x12$\n\x05users\x18\x01 \x03(\x0b\x32\x15.marquee.user.v1.User\x12\x18\n\x10missing_user_ids\x18\x02 \x03(\t\"f\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1b.marquee.user.v1.UserFilter\"\xbf\x01\n\nUserFilter\x12\x11\n\tid_prefix\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0e\n\x06locale\x18\x03 \x01(\t\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12\x34\n\x10\x63reate_time_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x63reate_time_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x11ListUsersResponse\x12$\n\x05users\x18\x01 \x03(\x0b\x32\x15.marquee.user.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x11UpdateUserRequest\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"9\n\x12UpdateUserResponse\x12#\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.User\"2\n\x11\x44\x65leteUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteUserResponse\"(\n\x15GetPreferencesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"K\n\x16GetPreferencesResponse\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences\"~\n\x18UpdatePreferencesRequest\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"N\n\x19UpdatePreferencesResponse\x12\x31\n\x0bpreferences\x18\x01 \x01(\x0b\x32\x1c.marquee.user.v1.Preferences\"P\n\x16ListUserChangesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x17ListUserChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.marquee.user.v1.UserChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc2\x01\n\nUserChange\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0e\n\x06\x66ields\x18\x06 \x03(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x10\n\x08trace_id\x18\t \x01(\t\"(\n\x15\x45xportUserDataRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"{\n\x16\x45xportUserDataResponse\x12\x30\n\x07records\x18\x01 \x03(\x0b\x32\x1f.marquee.user.v1.ExportedRecord\x12/\n\x07summary\x18\x02 \x01(\x0b\x32\x1e.marquee.user.v1.ExportSummary\"\xce\x02\n\x0e\x45xportedRecord\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x15.marquee.user.v1.UserH\x00\x12\x33\n\x0bpreferences\x18\x02 \x01(\x0b\x32\x1c.marquee.user.v1.PreferencesH\x00\x12\x31\n\x08\x63reation\x18\x03 \x01(\x0b\x32\x1d.marquee.user.v1.UserCreationH\x00\x12-\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x1b.marquee.user.v1.UserChangeH\x00\x12\x39\n\x0erecommendation\x18\x05 \x01(\x0b\x32\x1f.marquee.reco.v1.PersonalRecordH\x00\x12\x39\n\x0cnotification\x18\x06 \x01(\x0b\x32!.marquee.notify.v1.PersonalRecordH\x00\x42\x08\n\x06record\"G\n\x0cUserCreation\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12#\n\x04user\x18\x02 \x01(\x0b\x32\x15.marquee.user.v1.User\"q\n\rExportSummary\x12/\n\x07holders\x18\x01 \x03(\x0b\x32\x1e.marquee.user.v1.HolderSummary\x12/\n\x0b\x66inish_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\rHolderSummary\x12\'\n\x06holder\x18\x01 \x01(\x0e\x32\x17.marquee.user.v1.Holder\x12\x14\n\x0crecord_count\x18\x02 \x01(\x03*U\n\x06Holder\x12\x16\n\x12HOLDER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bHOLDER_USER\x10\x01\x12\x0f\n\x0bHOLDER_RECO\x10\x02\x12\x11\n\rHOLDER_NOTIFY\x10\x03\x32\xd8\t\n\x0bUserService\x12r\n\nCreateUser\x12\".marquee.user.v1.CreateUserRequest\x1a#.marquee.user.v1.CreateUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user.id8\x05\x12i\n\x07GetUser\x12\x1f.marquee.user.v1.GetUserRequest\x1a .marquee.user.v1.GetUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02 \x01*\x07user_id8\x01\x12|\n\rBatchGetUsers\x12%.marquee.user.v1.BatchGetUsersRequest\x1a&.marquee.user.v1.BatchGetUsersResponse\"\x1c\xca\xda\x18\x18\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x01*\x08user_ids8\x05\x12\x66\n\tListUsers\x12!.marquee.user.v1.ListUsersRequest\x1a\".marquee.user.v1.ListUsersResponse\"\x12\xca\xda\x18\x0e\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x03\x38\n\x12r\n\nUpdateUser\x12\".marquee.user.v1.UpdateUserRequest\x1a#.marquee.user.v1.UpdateUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user.id8\x05\x12r\n\nDeleteUser\x12\".marquee.user.v1.DeleteUserRequest\x1a#.marquee.user.v1.DeleteUserResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x07user_id8\x05\x12\x81\x01\n\x0fListUserChanges\x12\'.marquee.user.v1.ListUserChangesRequest\x1a(.marquee.user.v1.ListUserChangesResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x05\x12\x02\x08\x1e\x18\x02 \x01*\x07user_id8\x05\x12\x81\x01\n\x0e\x45xportUserData\x12&.marquee.user.v1.ExportUserDataRequest\x1a\'.marquee.user.v1.ExportUserDataResponse\"\x1c\xca\xda\x18\x18\n\x02\x08<\x12\x03\x08\xac\x02\x18\x02 \r*\x07user_id820\x01\x12~\n\x0eGetPreferences\x12&.marquee.user.v1.GetPreferencesRequest\x1a\'.marquee.user.v1.GetPreferencesResponse\"\x1b\xca\xda\x18\x17\n\x02\x08\x02\x12\x02\x08\x1e\x18\x02 \x01*\x07user_id8\x01\x12\x93\x01\n\x11UpdatePreferences\x12).marquee.user.v1.UpdatePreferencesRequest\x1a*.marquee.user.v1.UpdatePreferencesResponse\"\'\xca\xda\x18#\n\x02\x08\x05\x12\x02\x08\x1e\x18\x01 \x02*\x13preferences.user_id8\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,44 +41,76 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['CreateUser']._serialized_options = b'\312\332\030\027\n\002\010\005\022\002\010\036\030\001 \002*\007user.id8\005'
   _globals['_USERSERVICE'].methods_by_name['GetUser']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['GetUser']._serialized_options = b'\312\332\030\027\n\002\010\002\022\002\010\036\030\002 \001*\007user_id8\001'
+  _globals['_USERSERVICE'].methods_by_name['BatchGetUsers']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['BatchGetUsers']._serialized_options = b'\312\332\030\030\n\002\010\005\022\002\010\036\030\002 \001*\010user_ids8\005'
   _globals['_USERSERVICE'].methods_by_name['ListUsers']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['ListUsers']._serialized_options = b'\312\332\030\016\n\002\010\005\022\002\010\036\030\002 \0038\n'
   _globals['_USERSERVICE'].methods_by_name['UpdateUser']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['UpdateUser']._serialized_options = b'\312\332\030\027\n\002\010\005\022\002\010\036\030\001 \002*\007user.id8\005'
   _globals['_USERSERVICE'].methods_by_name['DeleteUser']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['DeleteUser']._serialized_options = b'\312\332\030\027\n\002\010\005\022\002\010\036\030\001 \002*\007user_id8\005'
+  _globals['_USERSERVICE'].methods_by_name['ListUserChanges']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ListUserChanges']._serialized_options = b'\312\332\030\027\n\002\010\005\022\002\010\036\030\002 \001*\007user_id8\005'
+  _globals['_USERSERVICE'].methods_by_name['ExportUserData']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ExportUserData']._serialized_options = b'\312\332\030\030\n\002\010<\022\003\010\254\002\030\002 \r*\007user_id82'
   _globals['_USERSERVICE'].methods_by_name['GetPreferences']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['GetPreferences']._serialized_options = b'\312\332\030\027\n\002\010\002\022\002\010\036\030\002 \001*\007user_id8\001'
   _globals['_USERSERVICE'].methods_by_name['UpdatePreferences']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['UpdatePreferences']._serialized_options = b'\312\332\030#\n\002\010\005\022\002\010\036\030\001 \002*\023preferences.user_id8\005'
-  _globals['_CREATEUSERREQUEST']._serialized_start=150
-  _globals['_CREATEUSERREQUEST']._serialized_end=226
-  _globals['_CREATEUSERRESPONSE']._serialized_start=228
-  _globals['_CREATEUSERRESPONSE']._serialized_end=285
-  _globals['_GETUSERREQUEST']._serialized_start=287
-  _globals['_GETUSERREQUEST']._serialized_end=320
-  _globals['_GETUSERRESPONSE']._serialized_start=322
-  _globals['_GETUSERRESPONSE']._serialized_end=376
-  _globals['_LISTUSERSREQUEST']._serialized_start=378
-  _globals['_LISTUSERSREQUEST']._serialized_end=435
-  _globals['_LISTUSERSRESPONSE']._serialized_start=437
-  _globals['_LISTUSERSRESPONSE']._serialized_end=519
-  _globals['_UPDATEUSERREQUEST']._serialized_start=521
-  _globals['_UPDATEUSERREQUEST']._serialized_end=626
-  _globals['_UPDATEUSERRESPONSE']._serialized_start=628
-  _globals['_UPDATEUSERRESPONSE']._serialized_end=685
-  _globals['_DELETEUSERREQUEST']._serialized_start=687
-  _globals['_DELETEUSERREQUEST']._serialized_end=737
-  _globals['_DELETEUSERRESPONSE']._serialized_start=739
-  _globals['_DELETEUSERRESPONSE']._serialized_end=759
-  _globals['_GETPREFERENCESREQUEST']._serialized_start=761
-  _globals['_GETPREFERENCESREQUEST']._serialized_end=801
-  _globals['_GETPREFERENCESRESPONSE']._serialized_start=803
-  _globals['_GETPREFERENCESRESPONSE']._serialized_end=878
-  _globals['_UPDATEPREFERENCESREQUEST']._serialized_start=880
-  _globals['_UPDATEPREFERENCESREQUEST']._serialized_end=1006
-  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_start=1008
-  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_end=1086
-  _globals['_USERSERVICE']._serialized_start=1089
-  _globals['_USERSERVICE']._serialized_end=1939
+  _globals['_HOLDER']._serialized_start=2732
+  _globals['_HOLDER']._serialized_end=2817
+  _globals['_CREATEUSERREQUEST']._serialized_start=275
+  _globals['_CREATEUSERREQUEST']._serialized_end=351
+  _globals['_CREATEUSERRESPONSE']._serialized_start=353
+  _globals['_CREATEUSERRESPONSE']._serialized_end=410
+  _globals['_GETUSERREQUEST']._serialized_start=412
+  _globals['_GETUSERREQUEST']._serialized_end=445
+  _globals['_GETUSERRESPONSE']._serialized_start=447
+  _globals['_GETUSERRESPONSE']._serialized_end=501
+  _globals['_BATCHGETUSERSREQUEST']._serialized_start=503
+  _globals['_BATCHGETUSERSREQUEST']._serialized_end=543
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=545
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=632
+  _globals['_LISTUSERSREQUEST']._serialized_start=634
+  _globals['_LISTUSERSREQUEST']._serialized_end=736
+  _globals['_USERFILTER']._serialized_start=739
+  _globals['_USERFILTER']._serialized_end=930
+  _globals['_LISTUSERSRESPONSE']._serialized_start=932
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1014
+  _globals['_UPDATEUSERREQUEST']._serialized_start=1016
+  _globals['_UPDATEUSERREQUEST']._serialized_end=1121
+  _globals['_UPDATEUSERRESPONSE']._serialized_start=1123
+  _globals['_UPDATEUSERRESPONSE']._serialized_end=1180
+  _globals['_DELETEUSERREQUEST']._serialized_start=1182
+  _globals['_DELETEUSERREQUEST']._serialized_end=1232
+  _globals['_DELETEUSERRESPONSE']._serialized_start=1234
+  _globals['_DELETEUSERRESPONSE']._serialized_end=1254
+  _globals['_GETPREFERENCESREQUEST']._serialized_start=1256
+  _globals['_GETPREFERENCESREQUEST']._serialized_end=1296
+  _globals['_GETPREFERENCESRESPONSE']._serialized_start=1298
+  _globals['_GETPREFERENCESRESPONSE']._serialized_end=1373
+  _globals['_UPDATEPREFERENCESREQUEST']._serialized_start=1375
+  _globals['_UPDATEPREFERENCESREQUEST']._serialized_end=1501
+  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_start=1503
+  _globals['_UPDATEPREFERENCESRESPONSE']._serialized_end=1581
+  _globals['_LISTUSERCHANGESREQUEST']._serialized_start=1583
+  _globals['_LISTUSERCHANGESREQUEST']._serialized_end=1663
+  _globals['_LISTUSERCHANGESRESPONSE']._serialized_start=1665
+  _globals['_LISTUSERCHANGESRESPONSE']._serialized_end=1761
+  _globals['_USERCHANGE']._serialized_start=1764
+  _globals['_USERCHANGE']._serialized_end=1958
+  _globals['_EXPORTUSERDATAREQUEST']._serialized_start=1960
+  _globals['_EXPORTUSERDATAREQUEST']._serialized_end=2000
+  _globals['_EXPORTUSERDATARESPONSE']._serialized_start=2002
+  _globals['_EXPORTUSERDATARESPONSE']._serialized_end=2125
+  _globals['_EXPORTEDRECORD']._serialized_start=2128
+  _globals['_EXPORTEDRECORD']._serialized_end=2462
+  _globals['_USERCREATION']._serialized_start=2464
+  _globals['_USERCREATION']._serialized_end=2535
+  _globals['_EXPORTSUMMARY']._serialized_start=2537
+  _globals['_EXPORTSUMMARY']._serialized_end=2650
+  _globals['_HOLDERSUMMARY']._serialized_start=2652
+  _globals['_HOLDERSUMMARY']._serialized_end=2730
+  _globals['_USERSERVICE']._serialized_start=2820
+  _globals['_USERSERVICE']._serialized_end=4060
 # @@protoc_insertion_point(module_scope)

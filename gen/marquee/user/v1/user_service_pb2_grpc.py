@@ -45,6 +45,11 @@ class UserServiceStub:
                 request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserRequest.SerializeToString,
                 response_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserResponse.FromString,
                 _registered_method=True)
+        self.BatchGetUsers = channel.unary_unary(
+                '/marquee.user.v1.UserService/BatchGetUsers',
+                request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.SerializeToString,
+                response_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.FromString,
+                _registered_method=True)
         self.ListUsers = channel.unary_unary(
                 '/marquee.user.v1.UserService/ListUsers',
                 request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUsersRequest.SerializeToString,
@@ -59,6 +64,16 @@ class UserServiceStub:
                 '/marquee.user.v1.UserService/DeleteUser',
                 request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
+        self.ListUserChanges = channel.unary_unary(
+                '/marquee.user.v1.UserService/ListUserChanges',
+                request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesRequest.SerializeToString,
+                response_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesResponse.FromString,
+                _registered_method=True)
+        self.ExportUserData = channel.unary_stream(
+                '/marquee.user.v1.UserService/ExportUserData',
+                request_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataRequest.SerializeToString,
+                response_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataResponse.FromString,
                 _registered_method=True)
         self.GetPreferences = channel.unary_unary(
                 '/marquee.user.v1.UserService/GetPreferences',
@@ -91,8 +106,15 @@ class UserServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetUsers(self, request, context):
+        """Returns the users of up to 1,000 ids and names the ids that are unknown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListUsers(self, request, context):
-        """Lists users by id, page by page.
+        """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +129,23 @@ class UserServiceServicer:
 
     def DeleteUser(self, request, context):
         """Deletes a user with their preferences. NOT_FOUND: there is none of that id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUserChanges(self, request, context):
+        """Lists what was changed of a user, by whom and when, the latest change first. Values are not kept. Of a user who was
+        deleted, the deletion alone is left. NOT_FOUND: there is none of that id, and none was deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUserData(self, request, context):
+        """Streams everything that the user, recommendation and notification services hold on a person. The last message carries
+        the summary: a stream that ends without one is not complete. An id that nobody holds anything on gives a summary of
+        zeros. UNAVAILABLE, HOLDER_UNAVAILABLE: one of the services does not answer; ErrorInfo's metadata names the holder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +178,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserRequest.FromString,
                     response_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserResponse.SerializeToString,
             ),
+            'BatchGetUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetUsers,
+                    request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.FromString,
+                    response_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.SerializeToString,
+            ),
             'ListUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUsers,
                     request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUsersRequest.FromString,
@@ -153,6 +197,16 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.DeleteUser,
                     request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserRequest.FromString,
                     response_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'ListUserChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUserChanges,
+                    request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesRequest.FromString,
+                    response_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesResponse.SerializeToString,
+            ),
+            'ExportUserData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUserData,
+                    request_deserializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataRequest.FromString,
+                    response_serializer=marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataResponse.SerializeToString,
             ),
             'GetPreferences': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPreferences,
@@ -220,6 +274,33 @@ class UserService:
             '/marquee.user.v1.UserService/GetUser',
             marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserRequest.SerializeToString,
             marquee_dot_user_dot_v1_dot_user__service__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/marquee.user.v1.UserService/BatchGetUsers',
+            marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersRequest.SerializeToString,
+            marquee_dot_user_dot_v1_dot_user__service__pb2.BatchGetUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -301,6 +382,60 @@ class UserService:
             '/marquee.user.v1.UserService/DeleteUser',
             marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserRequest.SerializeToString,
             marquee_dot_user_dot_v1_dot_user__service__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUserChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/marquee.user.v1.UserService/ListUserChanges',
+            marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesRequest.SerializeToString,
+            marquee_dot_user_dot_v1_dot_user__service__pb2.ListUserChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUserData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/marquee.user.v1.UserService/ExportUserData',
+            marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataRequest.SerializeToString,
+            marquee_dot_user_dot_v1_dot_user__service__pb2.ExportUserDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

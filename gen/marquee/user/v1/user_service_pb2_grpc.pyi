@@ -39,12 +39,23 @@ class UserServiceStub:
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]
     """Returns one user. NOT_FOUND: there is none of that id."""
+    BatchGetUsers: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.BatchGetUsersRequest, _user_service_pb2.BatchGetUsersResponse]
+    """Returns the users of up to 1,000 ids and names the ids that are unknown."""
     ListUsers: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]
-    """Lists users by id, page by page."""
+    """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateUserRequest, _user_service_pb2.UpdateUserResponse]
     """Changes the fields named by the mask. ABORTED: the etag is stale."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.DeleteUserRequest, _user_service_pb2.DeleteUserResponse]
     """Deletes a user with their preferences. NOT_FOUND: there is none of that id."""
+    ListUserChanges: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUserChangesRequest, _user_service_pb2.ListUserChangesResponse]
+    """Lists what was changed of a user, by whom and when, the latest change first. Values are not kept. Of a user who was
+    deleted, the deletion alone is left. NOT_FOUND: there is none of that id, and none was deleted.
+    """
+    ExportUserData: _grpc.UnaryStreamMultiCallable[_user_service_pb2.ExportUserDataRequest, _user_service_pb2.ExportUserDataResponse]
+    """Streams everything that the user, recommendation and notification services hold on a person. The last message carries
+    the summary: a stream that ends without one is not complete. An id that nobody holds anything on gives a summary of
+    zeros. UNAVAILABLE, HOLDER_UNAVAILABLE: one of the services does not answer; ErrorInfo's metadata names the holder.
+    """
     GetPreferences: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetPreferencesRequest, _user_service_pb2.GetPreferencesResponse]
     """Returns the preferences of a user; a user who never set any has empty ones."""
     UpdatePreferences: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdatePreferencesRequest, _user_service_pb2.UpdatePreferencesResponse]
@@ -61,12 +72,23 @@ class UserServiceAsyncStub(UserServiceStub):
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]  # type: ignore[assignment]
     """Returns one user. NOT_FOUND: there is none of that id."""
+    BatchGetUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.BatchGetUsersRequest, _user_service_pb2.BatchGetUsersResponse]  # type: ignore[assignment]
+    """Returns the users of up to 1,000 ids and names the ids that are unknown."""
     ListUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Lists users by id, page by page."""
+    """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateUserRequest, _user_service_pb2.UpdateUserResponse]  # type: ignore[assignment]
     """Changes the fields named by the mask. ABORTED: the etag is stale."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DeleteUserRequest, _user_service_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user with their preferences. NOT_FOUND: there is none of that id."""
+    ListUserChanges: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUserChangesRequest, _user_service_pb2.ListUserChangesResponse]  # type: ignore[assignment]
+    """Lists what was changed of a user, by whom and when, the latest change first. Values are not kept. Of a user who was
+    deleted, the deletion alone is left. NOT_FOUND: there is none of that id, and none was deleted.
+    """
+    ExportUserData: _aio.UnaryStreamMultiCallable[_user_service_pb2.ExportUserDataRequest, _user_service_pb2.ExportUserDataResponse]  # type: ignore[assignment]
+    """Streams everything that the user, recommendation and notification services hold on a person. The last message carries
+    the summary: a stream that ends without one is not complete. An id that nobody holds anything on gives a summary of
+    zeros. UNAVAILABLE, HOLDER_UNAVAILABLE: one of the services does not answer; ErrorInfo's metadata names the holder.
+    """
     GetPreferences: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetPreferencesRequest, _user_service_pb2.GetPreferencesResponse]  # type: ignore[assignment]
     """Returns the preferences of a user; a user who never set any has empty ones."""
     UpdatePreferences: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdatePreferencesRequest, _user_service_pb2.UpdatePreferencesResponse]  # type: ignore[assignment]
@@ -94,12 +116,20 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns one user. NOT_FOUND: there is none of that id."""
 
     @_abc_1.abstractmethod
+    def BatchGetUsers(
+        self,
+        request: _user_service_pb2.BatchGetUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.BatchGetUsersResponse, _abc.Awaitable[_user_service_pb2.BatchGetUsersResponse]]:
+        """Returns the users of up to 1,000 ids and names the ids that are unknown."""
+
+    @_abc_1.abstractmethod
     def ListUsers(
         self,
         request: _user_service_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.ListUsersResponse, _abc.Awaitable[_user_service_pb2.ListUsersResponse]]:
-        """Lists users by id, page by page."""
+        """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice."""
 
     @_abc_1.abstractmethod
     def UpdateUser(
@@ -116,6 +146,27 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.DeleteUserResponse, _abc.Awaitable[_user_service_pb2.DeleteUserResponse]]:
         """Deletes a user with their preferences. NOT_FOUND: there is none of that id."""
+
+    @_abc_1.abstractmethod
+    def ListUserChanges(
+        self,
+        request: _user_service_pb2.ListUserChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.ListUserChangesResponse, _abc.Awaitable[_user_service_pb2.ListUserChangesResponse]]:
+        """Lists what was changed of a user, by whom and when, the latest change first. Values are not kept. Of a user who was
+        deleted, the deletion alone is left. NOT_FOUND: there is none of that id, and none was deleted.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportUserData(
+        self,
+        request: _user_service_pb2.ExportUserDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_user_service_pb2.ExportUserDataResponse], _abc.AsyncIterator[_user_service_pb2.ExportUserDataResponse]]:
+        """Streams everything that the user, recommendation and notification services hold on a person. The last message carries
+        the summary: a stream that ends without one is not complete. An id that nobody holds anything on gives a summary of
+        zeros. UNAVAILABLE, HOLDER_UNAVAILABLE: one of the services does not answer; ErrorInfo's metadata names the holder.
+        """
 
     @_abc_1.abstractmethod
     def GetPreferences(
