@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import grpc
+import marquee_policy
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
@@ -20,38 +20,15 @@ from mesh.telemetry.setup import SCOPE
 
 
 def service_config() -> str:
-    """Returns the gRPC service config of the mesh as JSON.
+    """Returns the gRPC service config of the mesh as JSON, as the policy compiler wrote it.
 
     No call takes longer than its RPC's longest timeout; those that are safe to repeat are retried
     on UNAVAILABLE. The default timeouts are not in it: a client would take them for limits, too.
     """
-    return json.dumps(
-        {
-            "methodConfig": [
-                {
-                    "name": [
-                        {
-                            "service": policy.method.split("/")[1],
-                            "method": policy.method.split("/")[2],
-                        }
-                    ],
-                    **({"timeout": f"{policy.max_timeout:.3f}s"} if policy.max_timeout else {}),
-                    **({"retryPolicy": _RETRY} if policy.retry_safe else {}),
-                }
-                for policy in contracts.policies().values()
-            ]
-        }
-    )
+    return marquee_policy.service_config_json()
 
 
 _AUTHORIZATION = "authorization"
-_RETRY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.1s",
-    "maxBackoff": "2s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
 
 
 def open_channel(

@@ -45,9 +45,6 @@ def rules_of(contracts: Contracts) -> tuple[Rule, ...]:
             problems += [f"{rpc.path}: {problem}" for problem in found]
             if not found:
                 rules.append(_rule(rpc))
-    problems += [
-        f"{service.name}: it has no RPC" for service in contracts.services if not service.rpcs
-    ]
     if not rules and not problems:
         problems.append("there is no RPC in the contracts")
     if problems:

@@ -57,7 +57,7 @@ def write(files: Mapping[Path, str], root: Path) -> list[Path]:
 
 
 def drift(files: Mapping[Path, str], root: Path) -> list[str]:
-    """Returns how what is below `root` differs from what follows from the contracts, a line each."""
+    """Returns how the files below `root` differ from what they should be, a line each."""
     found = []
     for path, text in files.items():
         target = root / path

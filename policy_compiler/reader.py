@@ -101,7 +101,7 @@ class _Reader:
             )
 
     def _policy(self, method: MethodDescriptorProto) -> Policy | None:
-        if self._option is None:
+        if self._option is None or self._option.containing_type is None:
             return None
         kind = message_factory.GetMessageClass(self._option.containing_type)
         options: Any = kind.FromString(method.options.SerializeToString())

@@ -3,8 +3,8 @@
 Usage: python protos/generate.py [--check]
 
 buf lints the contracts but does not generate: the gRPC generator of grpcio-tools is linked into its
-protoc and is no plugin that buf could start. Run it by `tox run -e gen`, which pins the generators and
-runs the policy compiler after it, to which gen/marquee_policy/ belongs.
+protoc and is no plugin that buf could start. Run it by `tox run -e gen`, which pins the generators
+and then runs the policy compiler, to which gen/marquee_policy/ belongs.
 """
 
 from __future__ import annotations

@@ -13,17 +13,18 @@ _INTRODUCTION: Final = """\
 
 # API
 
-The contracts are in [protos/](../protos); messages and their fields are described there. This page lists
-what one must know of each RPC beyond its types, all of it from the RPC's `policy` option.
+The contracts are in [protos/](../protos); messages and their fields are described there. This page
+lists what one must know of each RPC beyond its types, all of it from the RPC's `policy` option.
 
 - **Scope**: what the caller's token must carry. See [Scopes](#scopes).
-- **Subject**: the field of the request with the ids of the people whose data the call touches. They must be the
-  token's `sub`, unless the token also carries `subjects.any`. *Optional*: the field may be left empty, and
-  then nobody's data is touched. –: the call touches no single person's data.
-- **Timeout**: how long a call may take when its caller sets no deadline, and the longest deadline that a
-  caller may set; a longer one is cut.
+- **Subject**: the field of the request with the ids of the people whose data the call touches. They
+  must be the token's `sub`, unless the token also carries `subjects.any`. *Optional*: the field may
+  be left empty, and then nobody's data is touched. Empty: the call touches no single person's data.
+- **Timeout**: how long a call may take when its caller sets no deadline, and the longest deadline
+  that a caller may set; a longer one is cut.
 - **Retry**: *safe* calls may be sent again when they failed with UNAVAILABLE, and the edge and the
-  [service config](../gen/marquee_policy/service_config.json) do so. The others act twice when sent twice.
+  [service config](../gen/marquee_policy/service_config.json) do so. Others may act once more when
+  they are sent once more.
 - **Cost**: units taken from the caller's rate budget at the edge.
 """
 
@@ -82,7 +83,7 @@ def _kind(rpc: Rpc) -> str:
 
 def _subject(rule: Rule) -> str:
     if not rule.subject_field:
-        return "–"  # noqa: RUF001 - an empty cell
+        return ""
     return f"`{rule.subject_field}`{', optional' if rule.subject_optional else ''}"
 
 

@@ -18,7 +18,7 @@ _RETRY: Final = {
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
 # gRFC A6: a failure takes one token, a success gives a tenth of one back, and with half of them
-# gone nothing is retried. A storm ends after 50 failures; from then on, one retry for ten successes.
+# gone nothing is retried. A storm ends after 50 failures; from then on, ten successes earn a retry.
 _THROTTLING: Final = {"maxTokens": 100, "tokenRatio": 0.1}
 
 
