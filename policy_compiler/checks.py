@@ -16,12 +16,34 @@ _READ = re.compile(
 _OF_EVERYBODY = ("users.list", ADMIN)
 """Scopes for calls that answer with the data of people whom they were not asked about."""
 
+_CODES = frozenset(
+    {
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    }
+)
+"""The names of google.rpc.Code that a failed call can have."""
+
 
 class PolicyError(ValueError):
     """The contracts cannot be compiled.
 
     Attributes:
-        problems: One line each, which begins with the path of the RPC.
+        problems: One line each, which begins with what is wrong, nearly always the path of an RPC.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -47,6 +69,11 @@ def rules_of(contracts: Contracts) -> tuple[Rule, ...]:
                 rules.append(_rule(rpc))
     if not rules and not problems:
         problems.append("there is no RPC in the contracts")
+    problems += [
+        f"Reason {reason.name}: its comment does not begin with the code of a status and a colon"
+        for reason in contracts.reasons
+        if reason.comment.partition(":")[0] not in _CODES
+    ]
     if problems:
         raise PolicyError(problems)
     return tuple(rules)
@@ -71,6 +98,7 @@ def _rule(rpc: Rpc) -> Rule:
         max_timeout=policy.max_timeout,
         retry_class=policy.retry_class,
         cost=policy.cost,
+        unguarded=policy.unguarded,
     )
 
 

@@ -108,6 +108,8 @@ class Rule:
     """None: a caller's deadline is not cut."""
     retry_class: RetryClass
     cost: int
+    unguarded: tuple[Named, ...]
+    """Fields whose user ids are not compared with the token, and why not."""
 
     @property
     def retry_safe(self) -> bool:

@@ -59,6 +59,8 @@ def _service(service: Service, rules: Sequence[Rule]) -> Iterator[str]:
     yield ""
     for rule in rules:
         yield f"- **{rule.rpc.name}**{_kind(rule.rpc)}: {_paragraph(rule.rpc.comment)}"
+        for field in rule.unguarded:
+            yield f"  `{field.name}` is not compared with the token: {_paragraph(field.comment)}"
     yield ""
     yield "| RPC | Scope | Subject | Timeout | Retry | Cost |"
     yield "| --- | --- | --- | --- | --- | ---: |"
