@@ -11,9 +11,11 @@ from typing import NoReturn
 
 import typer
 
+from cli.commands import keys
 from cli.commands.demo import demo
 from cli.commands.evaluate import evaluate
 from cli.commands.load import load
+from cli.commands.token import token
 from cli.commands.train import train
 from cli.commands.up import up
 from cli.errors import CliError, report
@@ -27,8 +29,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for command in (up, load, train, evaluate, demo):
+for command in (up, load, train, evaluate, demo, token):
     app.command()(command)
+app.add_typer(keys.app, name="keys")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

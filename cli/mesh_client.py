@@ -15,6 +15,7 @@ from marquee.reco.v1.model_service_pb2_grpc import ModelServiceStub
 from marquee.reco.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from marquee.user.v1.user_service_pb2_grpc import UserServiceStub
 
+from cli.address import Edge
 from cli.errors import CliError
 from cli.rpc_errors import RpcFailed
 from mesh.peers import open_channel
@@ -49,26 +50,26 @@ class Mesh:
 
 
 @asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Mesh]:
-    """Opens the mesh behind an address.
+async def connect(edge: Edge) -> AsyncIterator[Mesh]:
+    """Opens the mesh behind an edge.
 
     Args:
-        address: host:port of the edge.
+        edge: Where it is, and the tokens for it.
 
     Raises:
         CliError: Nothing answers there.
         RpcFailed: A call inside of the context failed and nobody caught its error.
     """
-    async with open_channel(address) as channel:
+    async with open_channel(edge.address, token=edge.tokens) as channel:
         if not await _answers(channel):
             raise CliError(
-                f"nothing answers at {address}: start the mesh with `marquee up`, "
+                f"nothing answers at {edge.address}: start the mesh with `marquee up`, "
                 "or give the address of its edge with --edge or MARQUEE_EDGE"
             )
         try:
             yield Mesh(channel)
         except grpc.aio.AioRpcError as error:
-            raise RpcFailed(error, address) from error
+            raise RpcFailed(error, edge.address, str(edge.tokens)) from error
 
 
 async def _answers(channel: grpc.aio.Channel) -> bool:

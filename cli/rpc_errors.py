@@ -8,16 +8,25 @@ from google.rpc import error_details_pb2, status_pb2
 
 from cli.errors import CliError, one_line
 
+_ABOUT_TOKENS = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _DETAILS = "grpc-status-details-bin"
 
 
 class RpcFailed(CliError):
     """An RPC ended with an error that cannot be helped here."""
 
-    def __init__(self, error: grpc.aio.AioRpcError, address: str = "") -> None:
+    def __init__(self, error: grpc.aio.AioRpcError, address: str = "", token: str = "") -> None:
+        """Takes what happened.
+
+        Args:
+            error: What a call raised.
+            address: Where, if that is worth telling.
+            token: Where the token came from; told when it was refused.
+        """
         self.code = error.code()
         where = f" ({address})" if address else ""
-        super().__init__(f"{describe(error)}{where}")
+        shown = f"; shown was {token}" if token and self.code in _ABOUT_TOKENS else ""
+        super().__init__(f"{describe(error)}{shown}{where}")
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:

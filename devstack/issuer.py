@@ -87,7 +87,7 @@ class Issuer:
                 self._make_key(_or_now(now))
             self._publish()
 
-    def keys(self, now: float | None = None) -> list[Key]:
+    def known_keys(self, now: float | None = None) -> list[Key]:
         """Every key whose tokens are good, oldest first.
 
         Raises:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.address import edge_of
 from cli.aio import run
 from cli.commands.options import SeedOption
 from cli.commands.up import show_endpoints
@@ -107,8 +108,7 @@ async def _keep(stack: Stack, console: Console) -> None:
 async def _steps(
     stack: Stack, dataset: Dataset, choice: _Choice, timeline: Timeline, console: Console
 ) -> None:
-    endpoints = stack.endpoints
-    async with telemetry(endpoints.otlp), connect(endpoints.edge) as mesh:
+    async with telemetry(stack.endpoints.otlp), connect(edge_of(stack)) as mesh:
         scene = Scene(
             mesh=mesh,
             traces=stack.traces,

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.address import checked_address
+from cli.address import Edge, edge_of, find_edge
 from cli.aio import run
 from cli.commands.load import load_dataset
-from cli.commands.options import DatasetArgument, SeedOption
+from cli.commands.options import DataDirOption, DatasetArgument, SeedOption, TokenFileOption
 from cli.commands.train import train_and_promote
 from cli.datasets.opening import open_dataset
 from cli.datasets.records import Dataset
@@ -24,6 +24,7 @@ from cli.stacks import own_stack, until_death
 from cli.terminal import make_console, progress
 from cli.views.quality import quality_table
 from cli.views.text import seconds
+from devstack.state import DEFAULT_DIRECTORY
 
 
 def evaluate(
@@ -33,6 +34,7 @@ def evaluate(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Exit with status 1 if NDCG@10 is below this."),
     ] = None,
+    *,
     edge: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +43,8 @@ def evaluate(
             "training part of the data set and should hold nothing else.",
         ),
     ] = None,
+    data_dir: DataDirOption = DEFAULT_DIRECTORY,
+    token_file: TokenFileOption = None,
 ) -> int:
     """Measure the recommendations as they are served.
 
@@ -49,19 +53,20 @@ def evaluate(
     it with the ratings that were kept back. Nothing is left behind.
     """
     console = make_console()
-    return run(_evaluate(dataset, seed, min_ndcg, edge, console))
+    found = None if edge is None else find_edge(edge, data_dir, token_file)
+    return run(_evaluate(dataset, seed, min_ndcg, found, console))
 
 
 async def _evaluate(
-    name: str, seed: int, min_ndcg: float | None, edge: str | None, console: Console
+    name: str, seed: int, min_ndcg: float | None, edge: Edge | None, console: Console
 ) -> int:
     dataset = await asyncio.to_thread(open_dataset, name)
     async with AsyncExitStack() as context:
         if edge is not None:
-            served = await evaluate_mesh(checked_address(edge), dataset, seed, console)
+            served = await evaluate_mesh(edge, dataset, seed, console)
         else:
             stack = await context.enter_async_context(own_stack(console, traces=False))
-            work = evaluate_mesh(stack.endpoints.edge, dataset, seed, console)
+            work = evaluate_mesh(edge_of(stack), dataset, seed, console)
             served = await until_death(stack, console, work)
     title = (
         f"{dataset.name}, top {LIST_LENGTH} of {served.model.users:,} people over gRPC in "
@@ -73,11 +78,11 @@ async def _evaluate(
     return 0
 
 
-async def evaluate_mesh(edge: str, dataset: Dataset, seed: int, console: Console) -> Served:
+async def evaluate_mesh(edge: Edge, dataset: Dataset, seed: int, console: Console) -> Served:
     """Fills a mesh with the training part of a data set, trains it, and measures what it serves.
 
     Args:
-        edge: host:port of its edge.
+        edge: Its edge.
         dataset: Movies and ratings.
         seed: Of the split and of the training.
         console: Where to show the progress.

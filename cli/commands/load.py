@@ -6,9 +6,9 @@ import asyncio
 
 from rich.console import Console
 
-from cli.address import find_edge
+from cli.address import Edge, find_edge
 from cli.aio import run
-from cli.commands.options import DataDirOption, DatasetArgument, EdgeOption
+from cli.commands.options import DataDirOption, DatasetArgument, EdgeOption, TokenFileOption
 from cli.datasets.opening import open_dataset
 from cli.datasets.records import Dataset
 from cli.datasets.wheel import ML_100K
@@ -24,6 +24,7 @@ def load(
     dataset: DatasetArgument = ML_100K,
     edge: EdgeOption = None,
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
+    token_file: TokenFileOption = None,
 ) -> int:
     """Import movies and ratings through the gRPC API.
 
@@ -38,11 +39,11 @@ def load(
     The exit status is 1 if a row was not recorded: CONFLICT (the event id has other content),
     UNKNOWN_MOVIE or INVALID.
     """
-    address = find_edge(edge, data_dir)
-    return run(_load(dataset, address, make_console()))
+    found = find_edge(edge, data_dir, token_file)
+    return run(_load(dataset, found, make_console()))
 
 
-async def _load(name: str, edge: str, console: Console) -> int:
+async def _load(name: str, edge: Edge, console: Console) -> int:
     dataset = await asyncio.to_thread(open_dataset, name)
     async with connect(edge) as mesh:
         report = await load_dataset(mesh, dataset, console)

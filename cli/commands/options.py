@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cli.errors import CliError
 
 DatasetArgument = Annotated[
     str,
@@ -23,11 +27,40 @@ EdgeOption = Annotated[
         help="The edge of the mesh. Without it: that of the stack running in --data-dir.",
     ),
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MARQUEE_TOKEN_FILE",
+        dir_okay=False,
+        help="A file that holds a token for the mesh; read again when it changes. Without it: the "
+        "token in MARQUEE_TOKEN, or one signed by the stack running in --data-dir.",
+    ),
+]
 DataDirOption = Annotated[
     Path,
     typer.Option(file_okay=False, help="The data directory of the running stack."),
+]
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=30)
+
+
+LifetimeOption = Annotated[
+    str, typer.Option(metavar="TIME", help="How long it is good for: 90s, 15m, 1h, 7d.")
 ]
 SeedOption = Annotated[
     int,
     typer.Option(min=0, max=2**32 - 1, help="The same seed makes the same choices."),
 ]
+
+
+def lifetime_of(text: str) -> timedelta:
+    """Reads a `LifetimeOption`.
+
+    Raises:
+        CliError: It is no time, or more than 30 days.
+    """
+    match = re.fullmatch(r"([0-9]{1,8})([smhd])", text)
+    value = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
+    if not timedelta() < value <= _LONGEST:
+        raise CliError(f"--lifetime {text!r}: write for example 90s, 15m, 1h or 7d; at most 30d")
+    return value

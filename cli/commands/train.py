@@ -8,9 +8,9 @@ import typer
 from marquee.reco.v1 import model_service_pb2
 from rich.console import Console
 
-from cli.address import find_edge
+from cli.address import Edge, find_edge
 from cli.aio import run
-from cli.commands.options import DataDirOption, EdgeOption, SeedOption
+from cli.commands.options import DataDirOption, EdgeOption, SeedOption, TokenFileOption
 from cli.mesh_client import Mesh, connect
 from cli.modelling import beside_popularity, promote_model, train_model
 from cli.terminal import make_console, progress
@@ -33,19 +33,21 @@ def train(
     promote: Annotated[
         bool, typer.Option(help="Whether to make the model the serving one.")
     ] = True,
+    *,
     edge: EdgeOption = None,
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
+    token_file: TokenFileOption = None,
 ) -> int:
     """Train a model on everything recorded, and promote it.
 
     Shows the quality on held-out interactions beside that of plain popularity, and waits until the
     index serves the model.
     """
-    address = find_edge(edge, data_dir)
-    return run(_train(address, seed, holdout, promote, make_console()))
+    found = find_edge(edge, data_dir, token_file)
+    return run(_train(found, seed, holdout, promote, make_console()))
 
 
-async def _train(edge: str, seed: int, holdout: float, promote: bool, console: Console) -> int:
+async def _train(edge: Edge, seed: int, holdout: float, promote: bool, console: Console) -> int:
     async with connect(edge) as mesh:
         await train_and_promote(mesh, console, seed=seed, holdout=holdout, promote=promote)
     return 0

@@ -10,6 +10,7 @@ import pytest_asyncio
 from rich.console import Console
 from support.running import RunningMesh
 
+from cli.address import edge_of
 from cli.commands.load import load_dataset
 from cli.commands.train import train_and_promote
 from cli.datasets.opening import open_dataset
@@ -35,7 +36,7 @@ async def running(
     stack = Stack(StackConfig(data_dir=directory, ports=Ports.free()))
     await stack.start()
     try:
-        async with connect(stack.endpoints.edge) as mesh:
+        async with connect(edge_of(stack)) as mesh:
             console = Console(file=StringIO())
             report = await load_dataset(mesh, movielens.training, console)
             assert report.refused == 0

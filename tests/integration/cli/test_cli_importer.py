@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from marquee.reco.v1 import (
     model_service_pb2_grpc,
 )
 
+from cli.address import Edge, find_edge
 from cli.datasets.records import Dataset, Movie, RatingsBuilder
 from cli.demo.live_stream import subscribe
 from cli.errors import CliError
@@ -30,6 +32,7 @@ from cli.tracing import traced, untraced
 from mesh.telemetry.context import TRACEPARENT
 
 Status = interaction_service_pb2.InteractionStatus
+TOKEN = "opaque"
 
 
 class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
@@ -53,10 +56,12 @@ class Interactions(interaction_service_pb2_grpc.InteractionServiceServicer):
         self.busy: Counter[str] = Counter()
         self.failures: list[grpc.StatusCode] = []
         self.traceparents: list[str] = []
+        self.authorizations: list[str] = []
 
     async def RecordInteractions(self, request: Any, context: Any) -> Any:
         metadata = dict(context.invocation_metadata())
         self.traceparents.append(str(metadata.get(TRACEPARENT, "")))
+        self.authorizations.append(str(metadata.get("authorization", "")))
         if self.failures:
             await context.abort(self.failures.pop(), "not now")
         users = {row.user_id for row in request.interactions}
@@ -124,12 +129,15 @@ class Notifications(notification_service_pb2_grpc.NotificationServiceServicer):
 
     def __init__(self) -> None:
         self.cursors: list[str] = []
+        self.authorizations: list[str] = []
         self.refuses = False
 
     async def Subscribe(self, request: Any, context: Any) -> AsyncIterator[Any]:
         if self.refuses:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such person")
         self.cursors.append(request.cursor)
+        metadata = dict(context.invocation_metadata())
+        self.authorizations.append(str(metadata.get("authorization", "")))
         number = len(self.cursors)
         yield notify.SubscribeResponse(heartbeat=notify.Heartbeat(), cursor=f"{number}a")
         yield notify.SubscribeResponse(
@@ -169,7 +177,7 @@ async def servers() -> AsyncIterator[Servers]:
 
 @asynccontextmanager
 async def mesh_of(servers: Servers) -> AsyncIterator[Mesh]:
-    async with connect(servers.address) as mesh:
+    async with connect(Edge(servers.address, lambda: TOKEN)) as mesh:
         yield mesh
 
 
@@ -295,7 +303,47 @@ async def test_a_stream_without_news_times_out(servers: Servers) -> None:
             await stream.next(0.0)
 
 
+async def test_every_call_shows_the_token_of_the_moment(servers: Servers) -> None:
+    numbers = iter(range(100))
+    request = interaction_service_pb2.RecordInteractionsRequest()
+    edge = Edge(servers.address, lambda: f"{TOKEN}{next(numbers)}")
+    async with connect(edge) as mesh:
+        await mesh.interactions.RecordInteractions(request)
+        await mesh.interactions.RecordInteractions(request)
+        async with subscribe(mesh, "ann") as stream:
+            await stream.next(10)
+    assert servers.interactions.authorizations == [f"Bearer {TOKEN}0", f"Bearer {TOKEN}1"]
+    assert servers.notifications.authorizations[0] == f"Bearer {TOKEN}2"
+
+
+async def test_a_refused_token_is_told_by_its_origin(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARQUEE_TOKEN", TOKEN)
+    servers.interactions.failures = [grpc.StatusCode.UNAUTHENTICATED]
+    with pytest.raises(RpcFailed, match="UNAUTHENTICATED: not now; shown was the token in MARQ"):
+        async with connect(find_edge(servers.address, Path("nowhere"))) as mesh:
+            await mesh.interactions.RecordInteractions(
+                interaction_service_pb2.RecordInteractionsRequest()
+            )
+
+
+async def test_without_a_token_nothing_is_sent(servers: Servers) -> None:
+    def none() -> str:
+        raise CliError("it expired")
+
+    with pytest.raises(CliError, match="it expired"):
+        async with connect(Edge(servers.address, none)) as mesh:
+            await mesh.interactions.RecordInteractions(
+                interaction_service_pb2.RecordInteractionsRequest()
+            )
+    with pytest.raises(CliError, match="it expired"):
+        async with connect(Edge(servers.address, none)) as mesh, subscribe(mesh, "ann"):
+            pytest.fail("there is no token")
+    assert servers.interactions.authorizations == servers.notifications.authorizations == []
+
+
 async def test_nothing_answers() -> None:
     with pytest.raises(CliError, match=r"nothing answers at 127\.0\.0\.1:1"):
-        async with connect("127.0.0.1:1"):
+        async with connect(Edge("127.0.0.1:1", lambda: TOKEN)):
             pytest.fail("there is no server")

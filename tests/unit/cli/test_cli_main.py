@@ -16,8 +16,13 @@ from devstack.errors import DevstackError
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("MARQUEE_EDGE", "MARQUEE_LOG_LEVEL"):
+    for name in ("MARQUEE_EDGE", "MARQUEE_LOG_LEVEL", "MARQUEE_TOKEN", "MARQUEE_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def _with_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARQUEE_TOKEN", "opaque")
 
 
 def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -79,11 +84,13 @@ class TestNoMesh:
         assert status == 1
         assert "marquee up" in line
 
+    @pytest.mark.usefixtures("_with_token")
     def test_nothing_answers(self, capsys: pytest.CaptureFixture[str]) -> None:
         status, line = ended(capsys, "train", "--edge", "127.0.0.1:1")
         assert status == 1
         assert "nothing answers at 127.0.0.1:1" in line
 
+    @pytest.mark.usefixtures("_with_token")
     def test_the_data_set_is_read_before_the_mesh_is_looked_for(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -92,9 +99,10 @@ class TestNoMesh:
         assert "there is no data set 'nowhere'" in line
 
 
+@pytest.mark.usefixtures("_with_token")
 class TestAddress:
     def test_the_address_given_wins(self, tmp_path: Path) -> None:
-        assert find_edge("edge.example.org:443", tmp_path) == "edge.example.org:443"
+        assert find_edge("edge.example.org:443", tmp_path).address == "edge.example.org:443"
 
     @pytest.mark.parametrize(
         "edge", ["edge", ":80", "edge:http", "edge:0", "edge:70000", "http://e:80"]
