@@ -17,6 +17,9 @@ from mesh.deadline import remaining_seconds
 from mesh.telemetry.context import TRACEPARENT, traceparent_of
 from mesh.telemetry.rpc import BUCKETS, code_name
 from mesh.telemetry.setup import SCOPE
+from mesh.tls.channel import ReloadingChannel
+from mesh.tls.files import TlsFiles
+from mesh.tls.watch import PEER_ROLES, CertificateWatch
 
 
 def service_config() -> str:
@@ -35,6 +38,7 @@ def open_channel(
     target: str,
     *,
     token: Callable[[], str] | None = None,
+    tls: TlsFiles | None = None,
     max_message_bytes: int = 8 * 1024 * 1024,
 ) -> grpc.aio.Channel:
     """Opens a channel to a service or to the edge.
@@ -42,19 +46,28 @@ def open_channel(
     Args:
         target: host:port.
         token: Gives the bearer token for a call; asked before each, so it must not block.
+        tls: Whom to trust and what to show; followed when the files change. None: plain text.
         max_message_bytes: Largest message taken or sent.
+
+    Raises:
+        CertificateError: A file of `tls` cannot be used.
     """
     calls = _Calls(target, token)
-    return grpc.aio.insecure_channel(
-        target,
-        options=[
-            ("grpc.service_config", service_config()),
-            ("grpc.enable_retries", 1),
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.max_reconnect_backoff_ms", 2000),
-        ],
-        interceptors=[_UnaryCalls(calls), _StreamCalls(calls)],
+    interceptors = [_UnaryCalls(calls), _StreamCalls(calls)]
+    options: list[tuple[str, Any]] = [
+        ("grpc.service_config", service_config()),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+    return ReloadingChannel(
+        CertificateWatch(tls, roles=PEER_ROLES),
+        lambda credentials: grpc.aio.secure_channel(
+            target, credentials, options=options, interceptors=interceptors
+        ),
     )
 
 

@@ -21,6 +21,8 @@ from mesh.interceptors.streams import StreamsLayer
 from mesh.reflection import MeshReflection
 from mesh.settings import MeshSettings
 from mesh.telemetry.rpc import ServerTelemetry
+from mesh.tls.credentials import server_credentials
+from mesh.tls.watch import SERVER_ROLES, CertificateWatch
 
 _log = structlog.get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -65,6 +67,7 @@ class MeshServer:
         self._settings = settings
         self._draining = draining or asyncio.Event()
         self._names = [registration.service_name for registration in registrations]
+        self._certificates: CertificateWatch | None = None
         self._health = health.aio.HealthServicer()
         self._calls = CallsLayer(settings.max_concurrent_rpcs)
         self._streams = StreamsLayer()
@@ -108,18 +111,31 @@ class MeshServer:
             The port, which the system chose if the settings say 0.
 
         Raises:
+            CertificateError: A file of TLS cannot be used.
             OSError: The address is in use or cannot be bound.
         """
         await self.set_serving(False)
         listen = self._settings.listen
+        credentials = self._credentials()
         try:
             _try_to_bind(listen)
-            port = self._server.add_insecure_port(listen)
+            if credentials is None:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, credentials)
         except (OSError, RuntimeError) as error:
             why = error.strerror if isinstance(error, OSError) else "the port is in use"
             raise OSError(f"cannot listen on {listen}: {why} (MARQUEE_LISTEN)") from error
         await self._server.start()
+        if self._certificates is not None:
+            self._certificates.start()
         return port
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        if self._settings.server_tls is None:
+            return None
+        self._certificates = CertificateWatch(self._settings.server_tls, roles=SERVER_ROLES)
+        return server_credentials(self._certificates)
 
     async def set_serving(self, serving: bool) -> None:
         """Answers health checks of the server and of each of its services."""
@@ -142,6 +158,8 @@ class MeshServer:
         async with asyncio.TaskGroup() as ending:
             ending.create_task(self._streams.end(min(_STREAMS_END_SECONDS, grace / 2)))
             ending.create_task(self._server.stop(grace))
+        if self._certificates is not None:
+            self._certificates.stop()
         # grpc cancels what is left and does not wait for it; what it stands on ends next.
         if not await self._calls.wait_until_idle(_HANDLERS_END_SECONDS):
             _log.warning("calls do not end", seconds=_HANDLERS_END_SECONDS)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import SettingsConfigDict, SettingsError
+
+from mesh.tls.settings import TlsSettings
 
 PREFIX = "MARQUEE_"
 
 
-class MeshSettings(BaseSettings):
+class MeshSettings(TlsSettings):
     """What every service needs to know. Each field is read from MARQUEE_<NAME>."""
 
     model_config = SettingsConfigDict(
