@@ -35,20 +35,20 @@ def user_id_paths(message: Descriptor) -> Iterator[str]:
     """Yields the path of every field of a message, however deep, that holds ids of users.
 
     Such are those named `user_id` or `user_ids`, alone or after another word, and the `id` of what
-    is called a user. A type within itself is entered once.
+    is called a user. A type within itself is entered once more, so that no depth goes unseen.
     """
-    yield from _user_id_paths(message, "", frozenset())
+    yield from _user_id_paths(message, "", ())
 
 
 def _user_id_paths(
-    message: Descriptor, prefix: str, around: frozenset[str], *, is_user: bool = False
+    message: Descriptor, prefix: str, around: tuple[str, ...], *, is_user: bool = False
 ) -> Iterator[str]:
-    around |= {message.full_name}
+    around = (*around, message.full_name)
     for field in message.fields:
         path = f"{prefix}{field.name}"
         if _names_users(field.name) or (field.name in ("id", "ids") and is_user):
             yield path
-        elif field.message_type is not None and field.message_type.full_name not in around:
+        elif field.message_type is not None and around.count(field.message_type.full_name) < 2:
             yield from _user_id_paths(
                 field.message_type,
                 f"{path}.",
