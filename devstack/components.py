@@ -41,6 +41,12 @@ ALL: Final = (MONGODB, KAFKA, OTLP, USER, RECO, NOTIFY, ENVOY)
 _TANSU_SESSION_TIMEOUT_MS = 6_000
 
 
+def service_of(name: str) -> str:
+    """The service that a replica belongs to: `reco` for `reco-1`; other names as they are."""
+    service, _, number = name.rpartition("-")
+    return service if service in SERVICES and number.isdecimal() else name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig:
     """What a stack consists of and where it lives."""
@@ -51,6 +57,8 @@ class StackConfig:
     host: str = "127.0.0.1"
     """The address everything listens on."""
     ports: Ports = field(default_factory=Ports)
+    replicas: int = 1
+    """How many processes of each service to run."""
     components: frozenset[str] = frozenset(ALL)
     """Which components to run; the trace receiver is one of them."""
     mongodb_uri: str = ""
@@ -73,6 +81,17 @@ class StackConfig:
         external |= {KAFKA} if self.kafka_bootstrap else set()
         return tuple(name for name in ALL if name in self.components - external)
 
+    def instances(self, name: str) -> tuple[str, ...]:
+        """The processes of a component: of a service one per replica, `reco-0`, `reco-1`."""
+        if name not in SERVICES or self.replicas == 1:
+            return (name,)
+        return tuple(f"{name}-{number}" for number in range(self.replicas))
+
+    def addresses(self, service: str) -> tuple[str, ...]:
+        """Where the replicas of a service listen, `host:port` each."""
+        ports = self.ports
+        return tuple(f"{self.host}:{ports.of(name)}" for name in self.instances(service))
+
     @property
     def endpoints(self) -> Endpoints:
         """Where the parts of the stack can be reached once it runs."""
@@ -88,6 +107,7 @@ class StackConfig:
             user=at(ports.user),
             reco=at(ports.reco),
             notify=at(ports.notify),
+            replicas={name: self.addresses(name) for name in SERVICES},
             mongodb_uri=self.mongodb_uri or f"mongodb://{at(ports.mongodb)}/?directConnection=true",
             kafka_bootstrap=self.kafka_bootstrap or at(ports.kafka),
             otlp=f"http://{at(ports.otlp)}" if OTLP in self.components else "",
@@ -114,7 +134,7 @@ def spec_of(name: str, config: StackConfig, directory: DataDirectory) -> Compone
     """How a component of a stack is run.
 
     Args:
-        name: One of `ALL` except the trace receiver, which is not a process.
+        name: One of `ALL` except the trace receiver, which is not a process; or a replica.
         config: The stack.
         directory: Its data directory; the component's own part of it is made here.
     """
@@ -170,7 +190,7 @@ def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
     command = envoy_command(
         listen=endpoints.edge,
         admin=endpoints.edge_admin,
-        services={name: f"{config.host}:{config.ports.of(name)}" for name in SERVICES},
+        services={name: config.addresses(name) for name in SERVICES},
         otlp=endpoints.otlp.removeprefix("http://"),
         access_log=directory.log_of("access"),
         home=home,
@@ -180,13 +200,14 @@ def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
 
 def _service(name: str, config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
     endpoints = config.endpoints
+    service = service_of(name)
     address = f"{config.host}:{config.ports.of(name)}"
     environment = {
         "MARQUEE_MONGODB_URI": endpoints.mongodb_uri,
         "MARQUEE_KAFKA_BOOTSTRAP": endpoints.kafka_bootstrap,
         "MARQUEE_LISTEN": address,
         "MARQUEE_OTLP_ENDPOINT": endpoints.otlp,
-        "MARQUEE_INSTANCE_ID": f"{name}-0",
+        "MARQUEE_INSTANCE_ID": name if name != service else f"{name}-0",
         "MARQUEE_LOG_LEVEL": config.log_level,
         "MARQUEE_DATA_DIR": str(home),
         "MARQUEE_AUTH_ISSUER": ISSUER,
@@ -197,10 +218,12 @@ def _service(name: str, config: StackConfig, directory: DataDirectory, home: Pat
     }
     if KAFKA in config.started:
         environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] = str(_TANSU_SESSION_TIMEOUT_MS)
-    if name in PEER_SCOPES:
-        environment["MARQUEE_PEER_TOKEN_FILE"] = str(token_file(directory.tokens, name))
-    if name == USER:
-        environment["MARQUEE_RECO_TARGET"] = endpoints.reco
-        environment["MARQUEE_NOTIFY_TARGET"] = endpoints.notify
+    if service in PEER_SCOPES:
+        environment["MARQUEE_PEER_TOKEN_FILE"] = str(token_file(directory.tokens, service))
+    if service == USER:
+        # Among several replicas the edge chooses one that is well.
+        one = config.replicas == 1
+        environment["MARQUEE_RECO_TARGET"] = endpoints.reco if one else endpoints.edge
+        environment["MARQUEE_NOTIFY_TARGET"] = endpoints.notify if one else endpoints.edge
     environment |= config.environment
-    return [sys.executable, "-m", SERVICES[name]], environment, probes.grpc_health(address)
+    return [sys.executable, "-m", SERVICES[service]], environment, probes.grpc_health(address)

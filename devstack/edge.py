@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 from marquee_envoy.descriptors import mesh_descriptor_set
 from marquee_envoy.render import EdgeConfig, Endpoint, Upstream, render
+
+DRAIN_S = 3.0
+"""How long the edge may take to let go of its callers."""
+
+_DRAIN_POLL_S = 0.05
 
 
 def envoy_binary() -> str:
@@ -20,7 +28,7 @@ def envoy_command(
     *,
     listen: str,
     admin: str,
-    services: Mapping[str, str],
+    services: Mapping[str, Sequence[str]],
     otlp: str,
     access_log: Path,
     home: Path,
@@ -30,8 +38,8 @@ def envoy_command(
     Args:
         listen: Address of the edge, `host:port`, as all addresses here.
         admin: Address of Envoy's admin interface, on loopback.
-        services: The address of each service by its name; the first answers health checks and
-            reflection for the mesh.
+        services: The addresses of each service's replicas by its name; the first service answers
+            health checks and reflection for the mesh.
         otlp: Address of the trace receiver, or empty.
         access_log: The file of one JSON line per request.
         home: The directory to write into.
@@ -46,9 +54,9 @@ def envoy_command(
             Upstream(
                 name=name,
                 package=f"marquee.{name}.v1",
-                endpoints=(Endpoint.parse(address),),
+                endpoints=tuple(Endpoint.parse(address) for address in addresses),
             )
-            for name, address in services.items()
+            for name, addresses in services.items()
         ),
         descriptor_set=descriptor_set,
         otlp=Endpoint.parse(otlp) if otlp else None,
@@ -67,4 +75,36 @@ def envoy_command(
         "warning",
         "--file-flush-interval-msec",
         "500",
+        "--drain-time-s",
+        f"{DRAIN_S:.0f}",
+        "--drain-strategy",
+        "immediate",
     ]
+
+
+async def drain_envoy(admin: str, patience_s: float = DRAIN_S) -> None:
+    """Asks an Envoy to take no more work, and waits a while for what is under way.
+
+    Health checks of the edge fail from then on, connections are told to go elsewhere, and new
+    ones are still served. It does nothing when Envoy does not answer.
+
+    Args:
+        admin: Address of its admin interface.
+        patience_s: The longest wait; streams may live for hours.
+    """
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with (
+            asyncio.timeout(patience_s),
+            httpx.AsyncClient(
+                base_url=f"http://{admin}", timeout=patience_s, trust_env=False
+            ) as client,
+        ):
+            await client.post("/healthcheck/fail")
+            await client.post("/drain_listeners?graceful")
+            while await _requests_under_way(client):  # noqa: ASYNC110 - Envoy tells of no event
+                await asyncio.sleep(_DRAIN_POLL_S)
+
+
+async def _requests_under_way(client: httpx.AsyncClient) -> int:
+    reply = await client.get("/stats", params={"filter": r"^http\.edge\.downstream_rq_active$"})
+    return sum(int(line.rpartition(":")[2]) for line in reply.text.splitlines())

@@ -102,19 +102,20 @@ def envoy_live(admin: str) -> Probe:
     return probe
 
 
-def envoy_sees(admin: str, clusters: Collection[str]) -> Probe:
-    """An Envoy for which at least one host of each named cluster is healthy."""
+def envoy_sees(admin: str, addresses: Collection[str]) -> Probe:
+    """An Envoy for which each of the given hosts, `host:port`, is healthy."""
 
     async def probe() -> bool:
         reply = await _admin(admin, "/clusters?format=json")
         if reply is None:
             return False
         healthy = {
-            cluster["name"]
+            _address(host)
             for cluster in reply.json().get("cluster_statuses", [])
-            if any(_is_healthy(host) for host in cluster.get("host_statuses", []))
+            for host in cluster.get("host_statuses", [])
+            if _is_healthy(host)
         }
-        return healthy.issuperset(clusters)
+        return healthy.issuperset(addresses)
 
     return probe
 
@@ -128,6 +129,11 @@ async def _listens(host: str, port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+def _address(host: dict[str, Any]) -> str:
+    socket = host.get("address", {}).get("socket_address", {})
+    return f"{socket.get('address')}:{socket.get('port_value')}"
 
 
 def _is_healthy(host: dict[str, Any]) -> bool:

@@ -20,8 +20,10 @@ from devstack.components import (
     SERVICES,
     StackConfig,
     ensure_installed,
+    service_of,
     spec_of,
 )
+from devstack.edge import drain_envoy
 from devstack.errors import ComponentError, DevstackError
 from devstack.issuer import Issuer, ServiceTokens
 from devstack.otlp import OtlpReceiver, TraceStore
@@ -80,7 +82,7 @@ class Stack:
         return self._receiver.store
 
     def pid(self, name: str) -> int | None:
-        """The process id of a component, or None when it does not run here."""
+        """The process id of a component or a replica, or None when it does not run here."""
         return self._supervisor.pid(name)
 
     async def start(self) -> None:
@@ -98,7 +100,7 @@ class Stack:
         ensure_installed(config)
         self.directory.acquire(fresh=config.fresh)
         try:
-            ensure_free(config.ports, config.started, config.host)
+            ensure_free(config.ports, self._instances(config.started), config.host)
             self._set_logs_aside()
             self._started_at = time.time()
             self._hand_out_identities()
@@ -111,7 +113,7 @@ class Stack:
     async def stop(self) -> None:
         """Ends every component, those that others depend on last; harmless when none runs."""
         await self._stop_each([ENVOY])
-        await self._stop_each(SERVICES)
+        await self._stop_each(self._instances(SERVICES))
         await self._stop_each([KAFKA, MONGODB])
         if self._receiver is not None:
             await self._receiver.stop()
@@ -121,28 +123,44 @@ class Stack:
             self._renewing = None
         self.directory.release()
 
+    # Below, a component with several replicas means all of them, and `reco-1` one of them.
+
     async def kill(self, name: str) -> None:
         """Ends a component with SIGKILL, as a fault would; `wait_for_death` does not report it."""
-        await self._supervisor.kill(name)
+        await asyncio.gather(*(self._supervisor.kill(each) for each in self._instances([name])))
 
     async def stop_component(self, name: str) -> None:
         """Ends a component gracefully; `wait_for_death` does not report it."""
-        await self._supervisor.stop(name, self.config.stop_grace_s)
+        await self._stop_each(self._instances([name]))
 
     async def start_component(self, name: str) -> None:
         """Starts a component that does not run and waits until it is healthy.
 
         For a service that also means: until the edge sends calls to it again.
         """
-        await self._start_one(name)
-        if name in SERVICES:
-            await self._until_edge_sees([name])
+        instances = self._instances([name])
+        await self._start_each(instances)
+        await self._until_edge_sees(instances)
         self._describe()
 
     async def restart(self, name: str) -> None:
         """Ends a component gracefully and starts it again."""
         await self.stop_component(name)
         await self.start_component(name)
+
+    async def rolling_restart(self, service: str) -> None:
+        """Restarts the replicas of a service one after another.
+
+        The next one is touched only when the edge sends calls to all of them again.
+
+        Raises:
+            ComponentError: A replica did not become healthy; those after it still run.
+        """
+        instances = self._instances([service])
+        for name in instances:
+            await self._until_edge_sees(instances)
+            await self.restart(name)
+        await self._until_edge_sees(instances)
 
     async def wait_for_death(self) -> Death:
         """Waits until a component ends although nobody asked it to."""
@@ -157,8 +175,12 @@ class Stack:
             await self._start_receiver()
         await self._start_each(name for name in (MONGODB, KAFKA) if name in started)
         # Envoy checks the services' health itself, so it can come up beside them.
-        await self._start_each(name for name in (*SERVICES, ENVOY) if name in started)
-        await self._until_edge_sees([name for name in SERVICES if name in started])
+        services = self._instances(name for name in SERVICES if name in started)
+        await self._start_each([*services, *({ENVOY} & set(started))])
+        await self._until_edge_sees(services)
+
+    def _instances(self, names: Iterable[str]) -> list[str]:
+        return [instance for name in names for instance in self.config.instances(name)]
 
     async def _start_each(self, names: Iterable[str]) -> None:
         try:
@@ -183,6 +205,8 @@ class Stack:
     async def _stop_one(self, name: str) -> None:
         self._report(Progress(component=name, state="stopping"))
         began = time.monotonic()
+        if name == ENVOY:
+            await drain_envoy(self.endpoints.edge_admin)
         gracefully = await self._supervisor.stop(name, self.config.stop_grace_s)
         took = time.monotonic() - began
         state: Literal["stopped", "killed"] = "stopped" if gracefully else "killed"
@@ -207,10 +231,13 @@ class Stack:
         await self._receiver.start()
         self._report(Progress(component=OTLP, state="ready"))
 
-    async def _until_edge_sees(self, services: list[str]) -> None:
+    async def _until_edge_sees(self, instances: list[str]) -> None:
+        services = [name for name in instances if service_of(name) in SERVICES]
         if self._supervisor.pid(ENVOY) is None or not services:
             return
-        seen = probes.envoy_sees(self.endpoints.edge_admin, services)
+        config = self.config
+        addresses = [f"{config.host}:{config.ports.of(name)}" for name in services]
+        seen = probes.envoy_sees(self.endpoints.edge_admin, addresses)
         try:
             async with asyncio.timeout(self.config.start_timeout_s):
                 await probes.until(seen)

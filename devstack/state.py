@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from devstack.errors import AlreadyRunningError, DevstackError
 
@@ -30,6 +32,8 @@ class Endpoints:
     kafka_bootstrap: str
     otlp: str
     """URL of the trace receiver, empty when tracing is off."""
+    replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The addresses of all processes of each service, by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +142,9 @@ class DataDirectory:
         """The description a stack left here, whether or not it still runs."""
         try:
             raw = json.loads(self.info_path.read_text(encoding="utf-8"))
-            endpoints = Endpoints(**raw.pop("endpoints"))
+            endpoints = _endpoints(raw.pop("endpoints"))
             return StackInfo(endpoints=endpoints, **raw)
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def running(self) -> StackInfo | None:
@@ -191,6 +195,11 @@ def find_stack(directory: Path = DEFAULT_DIRECTORY) -> StackInfo:
             "or name its directory with --data-dir"
         )
     return info
+
+
+def _endpoints(raw: dict[str, Any]) -> Endpoints:
+    replicas = {name: tuple(addresses) for name, addresses in raw.pop("replicas").items()}
+    return Endpoints(**raw, replicas=replicas)
 
 
 def _lock(fd: int, kind: int, patience_s: float = _LOCK_PATIENCE_S) -> bool:

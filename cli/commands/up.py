@@ -57,6 +57,9 @@ def up(
         ),
     ] = "",
     *,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=9, help="How many processes of each service to run.")
+    ] = 1,
     log_level: Annotated[
         LogLevel,
         typer.Option(envvar="MARQUEE_LOG_LEVEL", help="Least severity the services log."),
@@ -70,7 +73,8 @@ def up(
     config = StackConfig(
         data_dir=data_dir,
         fresh=fresh,
-        ports=Ports.shifted(port_offset),
+        ports=Ports.shifted(port_offset, replicas),
+        replicas=replicas,
         mongodb_uri=mongodb_uri,
         kafka_bootstrap=kafka_bootstrap,
         log_level=log_level.value,

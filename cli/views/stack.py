@@ -29,9 +29,9 @@ def endpoint_table(endpoints: Endpoints) -> Table:
     rows = (
         ("edge", endpoints.edge, "gRPC, gRPC-Web, JSON"),
         ("edge admin", f"http://{endpoints.edge_admin}", "Envoy's admin pages"),
-        ("user service", endpoints.user, "gRPC"),
-        ("recommendation service", endpoints.reco, "gRPC"),
-        ("notification service", endpoints.notify, "gRPC"),
+        ("user service", _replicas(endpoints, "user"), "gRPC"),
+        ("recommendation service", _replicas(endpoints, "reco"), "gRPC"),
+        ("notification service", _replicas(endpoints, "notify"), "gRPC"),
         ("MongoDB", without_secrets(endpoints.mongodb_uri), "MongoDB wire protocol"),
         ("Kafka", endpoints.kafka_bootstrap, "Kafka protocol"),
         ("traces", endpoints.otlp or "off", "OTLP/gRPC"),
@@ -76,6 +76,11 @@ def examples(endpoints: Endpoints) -> list[tuple[str, str]]:
             f'grpcurl -plaintext -d \'{{"user_id":"196"}}\' {endpoints.notify} {unread}',
         ),
     ]
+
+
+def _replicas(endpoints: Endpoints, service: str) -> str:
+    only: str = getattr(endpoints, service)
+    return "\n".join(endpoints.replicas.get(service, (only,)))
 
 
 def without_secrets(uri: str) -> str:

@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import grpc
@@ -35,7 +34,7 @@ def _free_offset() -> int:
     for offset in random.sample(range(2000, 12_000), k=50):
         ports = Ports.shifted(offset)
         try:
-            for port in asdict(ports).values():
+            for port in ports.by_name().values():
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:

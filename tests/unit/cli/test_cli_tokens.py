@@ -224,7 +224,7 @@ class TestEdgeOfAStack:
             StackInfo(
                 pid=os.getpid(),
                 started_at=0,
-                endpoints=Endpoints(**{**info, "edge": "127.0.0.1:8080"}),
+                endpoints=Endpoints(**{**info, "edge": "127.0.0.1:8080", "replicas": {}}),
                 components={},
                 spans_path="",
             )

@@ -60,6 +60,39 @@ def test_services_are_told_whom_to_trust_and_who_they_are(directory):
     assert not {"MARQUEE_PEER_TOKEN_FILE", "MARQUEE_RECO_TARGET"} & set(reco)
 
 
+def test_each_replica_is_a_process_of_its_own(directory):
+    config = StackConfig(replicas=2)
+
+    assert config.instances("reco") == ("reco-0", "reco-1")
+    assert config.instances("kafka") == ("kafka",)
+    first, second = (spec_of(name, config, directory) for name in config.instances("reco"))
+    assert [spec.environment["MARQUEE_LISTEN"] for spec in (first, second)] == [
+        "127.0.0.1:50052",
+        "127.0.0.1:50062",
+    ]
+    assert second.environment["MARQUEE_INSTANCE_ID"] == "reco-1"
+    assert second.environment["MARQUEE_DATA_DIR"] == str(directory.path / "reco-1")
+    assert second.log_path.name == "reco-1.log"
+    assert first.command == second.command
+    assert config.endpoints.replicas["reco"] == ("127.0.0.1:50052", "127.0.0.1:50062")
+
+
+def test_among_replicas_the_edge_chooses(directory):
+    environment = service_environment(StackConfig(replicas=2), directory, "user-1")
+
+    assert environment["MARQUEE_RECO_TARGET"] == "127.0.0.1:8080"
+    assert environment["MARQUEE_PEER_TOKEN_FILE"].endswith("/user.jwt")
+    assert "50062" not in environment["MARQUEE_RECO_TARGET"]
+
+
+def test_the_edge_knows_every_replica(directory):
+    spec_of(ENVOY, StackConfig(replicas=2), directory)
+
+    settings = (directory.path / "envoy" / "envoy.yaml").read_text()
+    for port in (50051, 50061, 50052, 50062, 50053, 50063):
+        assert str(port) in settings
+
+
 def test_external_infrastructure_is_used_and_not_started(directory):
     config = StackConfig(mongodb_uri="mongodb://db:1/?replicaSet=rs", kafka_bootstrap="broker:2")
     environment = service_environment(config, directory)

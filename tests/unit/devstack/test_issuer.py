@@ -83,7 +83,10 @@ def test_a_new_key_is_published_before_it_signs(issuer):
     assert set(published(issuer)) == {old, new}
     assert issuer.signing_kid(NOW + 101) == old
     assert issuer.signing_kid(NOW + 100 + SIGNS_AFTER_S) == new
-    assert [(key.kid, key.signs) for key in issuer.known_keys(NOW + 200)] == [(old, False), (new, True)]
+    assert [(key.kid, key.signs) for key in issuer.known_keys(NOW + 200)] == [
+        (old, False),
+        (new, True),
+    ]
     after = issuer.mint("ada", [], 600, NOW + 200)
     assert jwt.get_unverified_header(after)["kid"] == new
     assert {verified(issuer, token)["sub"] for token in (before, after)} == {"ada"}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import astuple
 
 import pytest
 
@@ -28,7 +27,9 @@ def test_the_defaults_are_the_documented_ones():
 def test_an_offset_moves_every_port():
     moved = Ports.shifted(100)
 
-    assert [b - a for a, b in zip(astuple(Ports()), astuple(moved), strict=True)] == [100] * 8
+    before, after = Ports().by_name(), moved.by_name()
+    assert {name: after[name] - port for name, port in before.items()} == dict.fromkeys(before, 100)
+    assert len(before) == 8
 
 
 @pytest.mark.parametrize("offset", [20_000, -9_000])
@@ -42,8 +43,23 @@ def test_an_offset_out_of_range_is_refused_in_one_line(offset):
 def test_free_ports_are_different_and_can_be_used():
     ports = Ports.free()
 
-    assert len(set(astuple(ports))) == 8
+    assert len(set(ports.by_name().values())) == 8
     ensure_free(ports, ALL, HOST)
+
+
+def test_each_replica_has_a_port_of_its_own():
+    assert [Ports.shifted(1, replicas=3).of(f"reco-{n}") for n in range(3)] == [50053, 50063, 50073]
+
+    ports = Ports.free(replicas=3)
+    names = [f"{service}-{n}" for service in ("user", "reco", "notify") for n in range(3)]
+    assert len({ports.of(name) for name in names}) == 9
+    assert ports.of("user-0") == ports.user
+
+
+def test_an_offset_must_have_room_for_every_replica():
+    Ports.shifted(15_400)
+    with pytest.raises(DevstackError, match="user-9"):
+        Ports.shifted(15_400, replicas=10)
 
 
 def test_the_port_of_envoy_is_that_of_the_edge():
