@@ -13,6 +13,9 @@ _READ = re.compile(
     r"(BatchGet|BatchRecommend|Check|Count|Export|Get|List|Recommend|Search|Similar|Subscribe"
     r"|Trending|Watch)(?=[A-Z]|$)"
 )
+_LEAST_LIMIT = timedelta(seconds=5)
+"""Clients on gRPC's C core end a call up to two seconds before a service config's timeout (grpc
+#34547): a shorter limit would leave them little or nothing."""
 _OF_EVERYBODY = ("users.list", ADMIN)
 """Scopes for calls that answer with the data of people whom they were not asked about."""
 
@@ -138,6 +141,8 @@ def _timeout_problems(rpc: Rpc, policy: Policy) -> Iterator[str]:
                 yield f"{name} is not declared; only a stream may do without"
         elif timeout <= timedelta() or timeout % timedelta(milliseconds=1):
             yield f"{name} is not a positive number of whole milliseconds"
+    if longest is not None and timedelta() < longest < _LEAST_LIMIT:
+        yield "max_timeout is shorter than 5 s, of which some clients would use as few as 3"
     if longest is not None and rpc.streaming and default is None:
         yield "max_timeout without default_timeout would not hold for callers without a deadline"
     if default is not None and longest is not None and default > longest:

@@ -27,6 +27,8 @@ def render_service_config(rules: Sequence[Rule]) -> str:
 
     No call takes longer than its RPC's longest timeout; those that are safe to repeat are retried
     on UNAVAILABLE. The default timeouts are not in it: a client would take them for limits, too.
+    Clients on gRPC's C core (C++, Python, Ruby) end a call one to two seconds before the timeout
+    written here (grpc #34547) and do not tell the server of it.
     """
     config = {"methodConfig": [_method(rule) for rule in rules], "retryThrottling": _THROTTLING}
     return json.dumps(config, indent=2) + "\n"

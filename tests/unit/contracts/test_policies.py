@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import marquee_policy
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.rpc import error_details_pb2
@@ -16,7 +17,6 @@ from mesh import contracts
 from mesh.peers import service_config
 
 PROTOS = Path(__file__).resolve().parents[3] / "protos"
-READS = ("Get", "BatchGet", "List", "Search", "Recommend", "Similar", "Trending")
 
 
 def test_every_rpc_has_a_policy() -> None:
@@ -30,24 +30,40 @@ def test_every_rpc_has_a_policy() -> None:
 
 
 @pytest.mark.parametrize("policy", contracts.policies().values(), ids=lambda p: p.method)
-def test_the_policy_is_sound(policy: contracts.MethodPolicy) -> None:
-    if policy.default_timeout is None:
-        assert policy.server_streaming, "only a stream may go on for ever"
-    else:
-        assert policy.default_timeout > 0
-    if policy.max_timeout is not None:
-        assert policy.max_timeout >= (policy.default_timeout or 0)
-    name = policy.method.rpartition("/")[2]
-    if name.startswith(READS):
-        assert policy.retry_safe, "a read may be repeated"
+def test_the_policy_is_what_the_generated_code_carries(policy: contracts.MethodPolicy) -> None:
+    service, _, name = policy.method.removeprefix("/").partition("/")
+    method = contracts.services()[service].methods_by_name[name]
+    options: Any = method.GetOptions()
+    option = options.Extensions[policy_pb2.policy]
+    assert policy == contracts.MethodPolicy(
+        method=policy.method,
+        default_timeout=_seconds(option, "default_timeout"),
+        max_timeout=_seconds(option, "max_timeout"),
+        retry_safe=option.retry_class == policy_pb2.RETRY_CLASS_SAFE,
+        client_streaming=method.client_streaming,
+        server_streaming=method.server_streaming,
+        scope=contracts.scope_name(option.scope),
+        subject_field=option.subject_field,
+        subject_optional=option.subject_optional,
+        cost=option.cost,
+    )
 
 
-def test_every_rpc_declares_its_retry_class() -> None:
-    for service in contracts.services().values():
-        for method in service.methods:
-            options: Any = method.GetOptions()
-            declared = options.Extensions[policy_pb2.policy].retry_class
-            assert declared != policy_pb2.RETRY_CLASS_UNSPECIFIED, method.full_name
+def _seconds(option: Any, field: str) -> float | None:
+    if not option.HasField(field):
+        return None
+    return float(getattr(option, field).ToTimedelta().total_seconds())
+
+
+def test_every_scope_is_named_as_tokens_write_it() -> None:
+    declared = [contracts.scope_name(scope) for scope in policy_pb2.Scope.values() if scope]
+    assert list(marquee_policy.SCOPES) == declared
+    assert all(marquee_policy.SCOPES.values()), "each says what it is for"
+
+
+def test_the_edge_has_a_route_for_every_rpc() -> None:
+    routes = json.loads(marquee_policy.envoy_routes_json())["routes"]
+    assert [route["path"] for route in routes] == list(contracts.policies())
 
 
 def test_the_contracts_name_all_services() -> None:
@@ -97,6 +113,16 @@ def test_the_service_config_says_what_the_policies_say() -> None:
             assert "timeout" not in entry
         else:
             assert float(entry["timeout"].removesuffix("s")) == policy.max_timeout
+
+
+def test_the_service_config_retries_on_unavailable_only_and_not_without_end() -> None:
+    config = json.loads(service_config())
+    retries = [entry["retryPolicy"] for entry in config["methodConfig"] if "retryPolicy" in entry]
+    assert retries
+    for retry in retries:
+        assert retry["retryableStatusCodes"] == ["UNAVAILABLE"]
+        assert 1 < retry["maxAttempts"] <= 5, "grpc cuts what is above"
+    assert 0 < config["retryThrottling"]["tokenRatio"] <= 0.2
 
 
 async def test_grpc_accepts_the_service_config() -> None:

@@ -57,28 +57,34 @@ def test_a_sound_policy_passes(compiled: Compile) -> None:
             "max_timeout is not declared; only a stream may do without",
         ),
         (
-            policy("max_timeout: {seconds: 2}", SAFE, READ, USER, COST),
+            policy("max_timeout: {seconds: 5}", SAFE, READ, USER, COST),
             "default_timeout is not declared; only a stream may do without",
         ),
         (
             policy(
-                "default_timeout: {seconds: 3} max_timeout: {seconds: 2}", SAFE, READ, USER, COST
+                "default_timeout: {seconds: 7} max_timeout: {seconds: 6}", SAFE, READ, USER, COST
             ),
             "default_timeout is longer than max_timeout",
         ),
         (
-            policy("default_timeout: {} max_timeout: {seconds: 2}", SAFE, READ, USER, COST),
+            policy(
+                "default_timeout: {seconds: 1} max_timeout: {seconds: 4}", SAFE, READ, USER, COST
+            ),
+            "max_timeout is shorter than 5 s, of which some clients would use as few as 3",
+        ),
+        (
+            policy("default_timeout: {} max_timeout: {seconds: 5}", SAFE, READ, USER, COST),
             "default_timeout is not a positive number of whole milliseconds",
         ),
         (
             policy(
-                "default_timeout: {seconds: -1} max_timeout: {seconds: 2}", SAFE, READ, USER, COST
+                "default_timeout: {seconds: -1} max_timeout: {seconds: 5}", SAFE, READ, USER, COST
             ),
             "default_timeout is not a positive number of whole milliseconds",
         ),
         (
             policy(
-                "default_timeout: {nanos: 400} max_timeout: {seconds: 2}", SAFE, READ, USER, COST
+                "default_timeout: {nanos: 400} max_timeout: {seconds: 5}", SAFE, READ, USER, COST
             ),
             "default_timeout is not a positive number of whole milliseconds",
         ),
@@ -99,7 +105,7 @@ def test_a_stream_may_last(compiled: Compile) -> None:
 
 
 def test_a_longest_timeout_without_a_default_is_refused_for_streams(compiled: Compile) -> None:
-    text = policy("max_timeout: {seconds: 2}", SAFE, READ, USER, COST)
+    text = policy("max_timeout: {seconds: 5}", SAFE, READ, USER, COST)
     assert problems_of(compiled(text, rpc=STREAM)) == [
         "/test.v1.Tests/Follow: max_timeout without default_timeout"
         " would not hold for callers without a deadline"

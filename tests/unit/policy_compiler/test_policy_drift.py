@@ -122,7 +122,7 @@ def test_a_new_rpc_outdates_everything(copy: Path) -> None:
         GET_USER,
         GET_USER.replace("GetUser(", "GetSomeone(")
         + "option (marquee.options.v1.policy) = {default_timeout: {seconds: 1}"
-        " max_timeout: {seconds: 1} retry_class: RETRY_CLASS_SAFE scope: SCOPE_USERS_READ"
+        " max_timeout: {seconds: 9} retry_class: RETRY_CLASS_SAFE scope: SCOPE_USERS_READ"
         ' subject_field: "user_id" cost: 1};}\n' + GET_USER,
     )
     assert set(drift_of(copy)) == {f"out of date: {p}" for p in (RULES, ROUTES, CONFIG, PAGE)}
