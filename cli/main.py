@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from cli.commands import keys
+from cli.commands.cert import cert
 from cli.commands.demo import demo
 from cli.commands.evaluate import evaluate
 from cli.commands.load import load
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for command in (up, load, train, evaluate, demo, token):
+for command in (up, load, train, evaluate, demo, token, cert):
     app.command()(command)
 app.add_typer(keys.app, name="keys")
 

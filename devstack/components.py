@@ -11,12 +11,14 @@ from typing import Final
 
 from devstack import probes
 from devstack.broker import BrokerMissingError, tansu_command
+from devstack.certificates import LOOPBACK, Authority
 from devstack.edge import envoy_command
 from devstack.errors import DevstackError, MissingPackageError
 from devstack.issuer import AUDIENCE, CACHE_S, ISSUER, Issuer, token_file
 from devstack.ports import Ports
 from devstack.state import DEFAULT_DIRECTORY, DataDirectory, Endpoints
 from devstack.supervisor import ComponentSpec
+from mesh.tls.files import TlsFiles
 
 MONGODB: Final = "mongodb"
 KAFKA: Final = "kafka"
@@ -33,6 +35,15 @@ PEER_SCOPES: Final = {
     USER: ("interactions.read", "notifications.read", "subjects.any"),
 }
 """What a service may do at its peers; one that calls nobody gets no token."""
+
+CLI: Final = "cli"
+"""The name of the certificate that the `marquee` command and the probes show."""
+
+CERTIFICATES: Final = {
+    **{name: (*LOOPBACK, name) for name in (USER, RECO, NOTIFY, "edge")},
+    CLI: (),
+}
+"""Who gets a certificate with TLS, and under which names it is called; of none: only a client."""
 
 ALL: Final = (MONGODB, KAFKA, OTLP, USER, RECO, NOTIFY, ENVOY)
 """Every component, in the order in which the first of them are started."""
@@ -59,6 +70,10 @@ class StackConfig:
     ports: Ports = field(default_factory=Ports)
     replicas: int = 1
     """How many processes of each service to run."""
+    tls: bool = False
+    """Whether the edge speaks TLS, and the services mutual TLS."""
+    mtls: bool = False
+    """Whether the edge asks its callers for a certificate as well; only with `tls`."""
     components: frozenset[str] = frozenset(ALL)
     """Which components to run; the trace receiver is one of them."""
     mongodb_uri: str = ""
@@ -225,5 +240,34 @@ def _service(name: str, config: StackConfig, directory: DataDirectory, home: Pat
         one = config.replicas == 1
         environment["MARQUEE_RECO_TARGET"] = endpoints.reco if one else endpoints.edge
         environment["MARQUEE_NOTIFY_TARGET"] = endpoints.notify if one else endpoints.edge
+    if config.tls:
+        environment |= _tls_environment(service, Authority(directory.tls))
     environment |= config.environment
-    return [sys.executable, "-m", SERVICES[service]], environment, probes.grpc_health(address)
+    ready = probes.grpc_health(address, caller_tls(config, directory))
+    return [sys.executable, "-m", SERVICES[service]], environment, ready
+
+
+def caller_tls(config: StackConfig, directory: DataDirectory) -> TlsFiles | None:
+    """The files with which this machine's operator calls a stack; None: it speaks plain text."""
+    if not config.tls:
+        return None
+    authority = Authority(directory.tls)
+    leaf = authority.leaf(CLI)
+    return TlsFiles(leaf.certificate, leaf.key, authority.certificate)
+
+
+def _tls_environment(service: str, authority: Authority) -> dict[str, str]:
+    leaf = authority.leaf(service)
+    certificate, key, ca = str(leaf.certificate), str(leaf.key), str(authority.certificate)
+    environment = {
+        "MARQUEE_TLS_CERT_FILE": certificate,
+        "MARQUEE_TLS_KEY_FILE": key,
+        "MARQUEE_TLS_CLIENT_CA_FILE": ca,
+    }
+    if service in PEER_SCOPES:
+        environment |= {
+            "MARQUEE_PEER_CA_FILE": ca,
+            "MARQUEE_PEER_CERT_FILE": certificate,
+            "MARQUEE_PEER_KEY_FILE": key,
+        }
+    return environment

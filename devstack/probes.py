@@ -13,6 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymongo import AsyncMongoClient, uri_parser
 from pymongo.errors import PyMongoError
 
+from mesh.tls.files import TlsFiles
+
 Probe = Callable[[], Awaitable[bool]]
 """True when the component is ready; must return within a few seconds and never raise."""
 
@@ -73,17 +75,22 @@ def kafka_api_versions(host: str, port: int) -> Probe:
     return probe
 
 
-def grpc_health(address: str, service: str = "") -> Probe:
-    """A gRPC server whose health service says SERVING."""
+def grpc_health(address: str, tls: TlsFiles | None = None) -> Probe:
+    """A gRPC server whose health service says SERVING.
+
+    Args:
+        address: `host:port`.
+        tls: Whom to trust and what to show; None: it speaks plain text.
+    """
     host, _, port = address.rpartition(":")
 
     async def probe() -> bool:
         if not await _listens(host, int(port)):
             return False
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with _channel(address, tls) as channel:
             try:
                 reply = await health_pb2_grpc.HealthStub(channel).Check(
-                    health_pb2.HealthCheckRequest(service=service), timeout=_PATIENCE_S
+                    health_pb2.HealthCheckRequest(), timeout=_PATIENCE_S
                 )
             except grpc.aio.AioRpcError:
                 return False
@@ -129,6 +136,14 @@ async def _listens(host: str, port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+def _channel(address: str, tls: TlsFiles | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(address)
+    certificate, key, authorities = tls.contents()
+    credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+    return grpc.aio.secure_channel(address, credentials)
 
 
 def _address(host: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,22 +15,21 @@ from devstack.components import (
     KAFKA,
     MONGODB,
     OTLP,
-    PEER_SCOPES,
     SERVICES,
     StackConfig,
+    caller_tls,
     ensure_installed,
     service_of,
     spec_of,
 )
 from devstack.edge import drain_envoy
 from devstack.errors import ComponentError, DevstackError
-from devstack.issuer import Issuer, ServiceTokens
+from devstack.identities import Identities
+from devstack.issuer import Issuer
 from devstack.otlp import OtlpReceiver, TraceStore
 from devstack.ports import ensure_free
-from devstack.state import DataDirectory, Endpoints, StackInfo
+from devstack.state import CallerTls, DataDirectory, Endpoints, StackInfo
 from devstack.supervisor import Death, Supervisor
-
-_RENEW_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +57,7 @@ class Stack:
         self.directory = DataDirectory(config.data_dir)
         self._report: ProgressCallback = on_progress or (lambda _: None)
         self._supervisor = Supervisor()
-        self.issuer = Issuer(self.directory.auth)
-        self._tokens = ServiceTokens(self.issuer, self.directory.tokens, PEER_SCOPES)
-        self._renewing: asyncio.Task[None] | None = None
+        self._identities = Identities(self.directory, tls=config.tls)
         self._receiver: OtlpReceiver | None = None
         self._started_at = 0.0
 
@@ -80,6 +76,23 @@ class Stack:
         if self._receiver is None:
             raise RuntimeError("this stack does not collect traces")
         return self._receiver.store
+
+    @property
+    def issuer(self) -> Issuer:
+        """Signs the tokens that this stack accepts."""
+        return self._identities.issuer
+
+    @property
+    def info(self) -> StackInfo:
+        """What other commands are told of this stack."""
+        return StackInfo(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            endpoints=self.endpoints,
+            components=self._supervisor.pids(),
+            spans_path=str(self.directory.spans) if self._receiver else "",
+            tls=self._caller_tls(),
+        )
 
     def pid(self, name: str) -> int | None:
         """The process id of a component or a replica, or None when it does not run here."""
@@ -103,7 +116,7 @@ class Stack:
             ensure_free(config.ports, self._instances(config.started), config.host)
             self._set_logs_aside()
             self._started_at = time.time()
-            self._hand_out_identities()
+            self._identities.start()
             await self._start_all()
             self._describe()
         except BaseException:
@@ -117,10 +130,7 @@ class Stack:
         await self._stop_each([KAFKA, MONGODB])
         if self._receiver is not None:
             await self._receiver.stop()
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
-            self._renewing = None
+        await self._identities.stop()
         self.directory.release()
 
     # Below, a component with several replicas means all of them, and `reco-1` one of them.
@@ -212,18 +222,6 @@ class Stack:
         state: Literal["stopped", "killed"] = "stopped" if gracefully else "killed"
         self._report(Progress(component=name, state=state, seconds=took))
 
-    def _hand_out_identities(self) -> None:
-        self.issuer.prepare()
-        self._tokens.renew()
-        self._renewing = asyncio.create_task(self._renew(), name="renew tokens")
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_EVERY_S)
-            # What is on the disk may be amiss for a while; the tokens of before last long enough.
-            with suppress(DevstackError, OSError):
-                self._tokens.renew()
-
     async def _start_receiver(self) -> None:
         self._report(Progress(component=OTLP, state="starting"))
         address = f"{self.config.host}:{self.config.ports.otlp}"
@@ -249,14 +247,17 @@ class Stack:
             ) from None
 
     def _describe(self) -> None:
-        self.directory.write(
-            StackInfo(
-                pid=os.getpid(),
-                started_at=self._started_at,
-                endpoints=self.endpoints,
-                components=self._supervisor.pids(),
-                spans_path=str(self.directory.spans) if self._receiver else "",
-            )
+        self.directory.write(self.info)
+
+    def _caller_tls(self) -> CallerTls | None:
+        files = caller_tls(self.config, self.directory)
+        if files is None:
+            return None
+        return CallerTls(
+            ca=str(files.authorities),
+            certificate=str(files.certificate),
+            key=str(files.key),
+            asked_at_edge=self.config.mtls,
         )
 
     def _set_logs_aside(self) -> None:

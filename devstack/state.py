@@ -37,6 +37,19 @@ class Endpoints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerTls:
+    """How a stack with TLS is called; paths of files in PEM form."""
+
+    ca: str
+    """Its authority, to be trusted."""
+    certificate: str
+    """What may be shown to those who ask for a certificate, with its key."""
+    key: str
+    asked_at_edge: bool
+    """Whether the edge asks for one, too; the services always do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackInfo:
     """What `stack.json` says about a running stack."""
 
@@ -48,6 +61,8 @@ class StackInfo:
     """Process ids of the components that run as processes of this stack."""
     spans_path: str
     """The file to which the trace receiver appends, empty when tracing is off."""
+    tls: CallerTls | None = None
+    """What callers need to call it by TLS; None: it speaks plain text."""
 
 
 class DataDirectory:
@@ -80,6 +95,11 @@ class DataDirectory:
     def tokens(self) -> Path:
         """The directory of the services' own tokens."""
         return self.auth / "tokens"
+
+    @property
+    def tls(self) -> Path:
+        """What the development authority keeps."""
+        return self.path / "tls"
 
     @property
     def info_path(self) -> Path:
@@ -143,7 +163,8 @@ class DataDirectory:
         try:
             raw = json.loads(self.info_path.read_text(encoding="utf-8"))
             endpoints = _endpoints(raw.pop("endpoints"))
-            return StackInfo(endpoints=endpoints, **raw)
+            tls = raw.pop("tls")
+            return StackInfo(endpoints=endpoints, tls=tls and CallerTls(**tls), **raw)
         except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return None
 

@@ -97,7 +97,7 @@ async def _failure_of(work: Coroutine[None, None, None]) -> CliError | None:
 
 
 async def _keep(stack: Stack, console: Console) -> None:
-    show_endpoints(stack.endpoints, console)
+    show_endpoints(stack, console)
     console.print(cell(f"everything is in {stack.directory.path}; Ctrl-C takes it down."))
     try:
         await wait_for_death(stack, console)

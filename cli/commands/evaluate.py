@@ -9,10 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.address import Edge, edge_of, find_edge
+from cli.address import Edge, Entry, edge_of, find_edge
 from cli.aio import run
 from cli.commands.load import load_dataset
-from cli.commands.options import DataDirOption, DatasetArgument, SeedOption, TokenFileOption
+from cli.commands.options import (
+    CaFileOption,
+    CertFileOption,
+    DataDirOption,
+    DatasetArgument,
+    KeyFileOption,
+    SeedOption,
+    TokenFileOption,
+)
 from cli.commands.train import train_and_promote
 from cli.datasets.opening import open_dataset
 from cli.datasets.records import Dataset
@@ -45,6 +53,9 @@ def evaluate(
     ] = None,
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
     token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
 ) -> int:
     """Measure the recommendations as they are served.
 
@@ -53,7 +64,8 @@ def evaluate(
     it with the ratings that were kept back. Nothing is left behind.
     """
     console = make_console()
-    found = None if edge is None else find_edge(edge, data_dir, token_file)
+    entry = Entry(edge, data_dir, token_file, ca_file, cert_file, key_file)
+    found = None if edge is None else find_edge(entry)
     return run(_evaluate(dataset, seed, min_ndcg, found, console))
 
 

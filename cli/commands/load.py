@@ -6,9 +6,17 @@ import asyncio
 
 from rich.console import Console
 
-from cli.address import Edge, find_edge
+from cli.address import Edge, Entry, find_edge
 from cli.aio import run
-from cli.commands.options import DataDirOption, DatasetArgument, EdgeOption, TokenFileOption
+from cli.commands.options import (
+    CaFileOption,
+    CertFileOption,
+    DataDirOption,
+    DatasetArgument,
+    EdgeOption,
+    KeyFileOption,
+    TokenFileOption,
+)
 from cli.datasets.opening import open_dataset
 from cli.datasets.records import Dataset
 from cli.datasets.wheel import ML_100K
@@ -23,8 +31,12 @@ from devstack.state import DEFAULT_DIRECTORY
 def load(
     dataset: DatasetArgument = ML_100K,
     edge: EdgeOption = None,
+    *,
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
     token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
 ) -> int:
     """Import movies and ratings through the gRPC API.
 
@@ -39,7 +51,7 @@ def load(
     The exit status is 1 if a row was not recorded: CONFLICT (the event id has other content),
     UNKNOWN_MOVIE or INVALID.
     """
-    found = find_edge(edge, data_dir, token_file)
+    found = find_edge(Entry(edge, data_dir, token_file, ca_file, cert_file, key_file))
     return run(_load(dataset, found, make_console()))
 
 

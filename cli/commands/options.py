@@ -36,6 +36,27 @@ TokenFileOption = Annotated[
         "token in MARQUEE_TOKEN, or one signed by the stack running in --data-dir.",
     ),
 ]
+CaFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MARQUEE_CA_FILE",
+        dir_okay=False,
+        help="The authorities (PEM) that certify the edge; it is then called by TLS. Without it: "
+        "as the stack running in --data-dir asks for it.",
+    ),
+]
+CertFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MARQUEE_CERT_FILE",
+        dir_okay=False,
+        help="A certificate (PEM) for an edge that asks for one.",
+    ),
+]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(envvar="MARQUEE_KEY_FILE", dir_okay=False, help="The key of --cert-file."),
+]
 DataDirOption = Annotated[
     Path,
     typer.Option(file_okay=False, help="The data directory of the running stack."),

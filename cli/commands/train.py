@@ -8,9 +8,17 @@ import typer
 from marquee.reco.v1 import model_service_pb2
 from rich.console import Console
 
-from cli.address import Edge, find_edge
+from cli.address import Edge, Entry, find_edge
 from cli.aio import run
-from cli.commands.options import DataDirOption, EdgeOption, SeedOption, TokenFileOption
+from cli.commands.options import (
+    CaFileOption,
+    CertFileOption,
+    DataDirOption,
+    EdgeOption,
+    KeyFileOption,
+    SeedOption,
+    TokenFileOption,
+)
 from cli.mesh_client import Mesh, connect
 from cli.modelling import beside_popularity, promote_model, train_model
 from cli.terminal import make_console, progress
@@ -37,13 +45,16 @@ def train(
     edge: EdgeOption = None,
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
     token_file: TokenFileOption = None,
+    ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
 ) -> int:
     """Train a model on everything recorded, and promote it.
 
     Shows the quality on held-out interactions beside that of plain popularity, and waits until the
     index serves the model.
     """
-    found = find_edge(edge, data_dir, token_file)
+    found = find_edge(Entry(edge, data_dir, token_file, ca_file, cert_file, key_file))
     return run(_train(found, seed, holdout, promote, make_console()))
 
 

@@ -18,7 +18,7 @@ from cli.views.text import cell
 from devstack.components import StackConfig
 from devstack.ports import Ports
 from devstack.stack import Stack
-from devstack.state import DEFAULT_DIRECTORY, Endpoints
+from devstack.state import DEFAULT_DIRECTORY
 
 
 class LogLevel(enum.Enum):
@@ -60,6 +60,18 @@ def up(
     replicas: Annotated[
         int, typer.Option(min=1, max=9, help="How many processes of each service to run.")
     ] = 1,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="TLS at the edge and mutual TLS behind it, by an authority made here."
+        ),
+    ] = False,
+    mtls: Annotated[
+        bool,
+        typer.Option(
+            "--mtls", help="As --tls, and the edge asks its callers for a certificate, too."
+        ),
+    ] = False,
     log_level: Annotated[
         LogLevel,
         typer.Option(envvar="MARQUEE_LOG_LEVEL", help="Least severity the services log."),
@@ -75,6 +87,8 @@ def up(
         fresh=fresh,
         ports=Ports.shifted(port_offset, replicas),
         replicas=replicas,
+        tls=tls or mtls,
+        mtls=mtls,
         mongodb_uri=mongodb_uri,
         kafka_bootstrap=kafka_bootstrap,
         log_level=log_level.value,
@@ -87,7 +101,7 @@ async def _up(config: StackConfig, console: Console) -> int:
     console.print(cell(f"starting the mesh; its data and logs are in {stack.directory.path}"))
     await stack.start()
     try:
-        show_endpoints(stack.endpoints, console)
+        show_endpoints(stack, console)
         console.print("Ctrl-C takes everything down.")
         await wait_for_death(stack, console)
     except asyncio.CancelledError:
@@ -97,10 +111,10 @@ async def _up(config: StackConfig, console: Console) -> int:
         await stack.stop()
 
 
-def show_endpoints(endpoints: Endpoints, console: Console) -> None:
+def show_endpoints(stack: Stack, console: Console) -> None:
     """Prints where everything listens and what to paste to call it."""
-    console.print(endpoint_table(endpoints))
-    for purpose, command in examples(endpoints):
+    console.print(endpoint_table(stack.info))
+    for purpose, command in examples(stack.info, stack.config.data_dir):
         console.print(cell(f"# {purpose}", "dim"), soft_wrap=True)
         console.print(cell(command), soft_wrap=True)
     console.print()

@@ -20,7 +20,7 @@ from marquee.reco.v1 import (
     model_service_pb2_grpc,
 )
 
-from cli.address import Edge, find_edge
+from cli.address import Edge, Entry, find_edge
 from cli.datasets.records import Dataset, Movie, RatingsBuilder
 from cli.demo.live_stream import subscribe
 from cli.errors import CliError
@@ -322,7 +322,7 @@ async def test_a_refused_token_is_told_by_its_origin(
     monkeypatch.setenv("MARQUEE_TOKEN", TOKEN)
     servers.interactions.failures = [grpc.StatusCode.UNAUTHENTICATED]
     with pytest.raises(RpcFailed, match="UNAUTHENTICATED: not now; shown was the token in MARQ"):
-        async with connect(find_edge(servers.address, Path("nowhere"))) as mesh:
+        async with connect(find_edge(Entry(servers.address, Path("nowhere")))) as mesh:
             await mesh.interactions.RecordInteractions(
                 interaction_service_pb2.RecordInteractionsRequest()
             )

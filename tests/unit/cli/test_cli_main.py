@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.address import find_edge
+from cli.address import Entry, find_edge
 from cli.aio import Interrupted, all_or_first_error, run
 from cli.errors import CliError
 from cli.main import app, main
@@ -102,18 +102,18 @@ class TestNoMesh:
 @pytest.mark.usefixtures("_with_token")
 class TestAddress:
     def test_the_address_given_wins(self, tmp_path: Path) -> None:
-        assert find_edge("edge.example.org:443", tmp_path).address == "edge.example.org:443"
+        assert find_edge(Entry("edge.example.org:443", tmp_path)).address == "edge.example.org:443"
 
     @pytest.mark.parametrize(
         "edge", ["edge", ":80", "edge:http", "edge:0", "edge:70000", "http://e:80"]
     )
     def test_other_forms_are_refused(self, edge: str, tmp_path: Path) -> None:
         with pytest.raises(CliError, match="host:port"):
-            find_edge(edge, tmp_path)
+            find_edge(Entry(edge, tmp_path))
 
     def test_without_an_address_a_stack_must_run(self, tmp_path: Path) -> None:
         with pytest.raises(DevstackError, match="marquee up"):
-            find_edge(None, tmp_path)
+            find_edge(Entry(None, tmp_path))
 
 
 def test_an_error_nobody_expected_is_one_line(

@@ -7,7 +7,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from cli.address import find_edge
+from cli.address import Entry, find_edge
 from cli.errors import CliError
 from cli.main import main
 from cli.scopes import ALL, PERSON, SERVICE
@@ -235,20 +235,20 @@ class TestEdgeOfAStack:
     @pytest.mark.usefixtures("_running")
     @pytest.mark.parametrize("named", [None, "127.0.0.1:8080"])
     def test_it_signs_for_itself(self, issuer: Issuer, named: str | None) -> None:
-        edge = find_edge(named, Path(".marquee"))
+        edge = find_edge(Entry(named, Path(".marquee")))
         assert edge.address == "127.0.0.1:8080"
         assert set(claims(issuer, edge.tokens())["scope"].split()) == set(ALL)
 
     @pytest.mark.usefixtures("_running")
     def test_its_tokens_go_nowhere_else(self) -> None:
         with pytest.raises(CliError, match=r"no token for the mesh at mesh\.example:443"):
-            find_edge("mesh.example:443", Path(".marquee"))
+            find_edge(Entry("mesh.example:443", Path(".marquee")))
 
     @pytest.mark.usefixtures("_running")
     def test_a_given_token_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MARQUEE_TOKEN", "mine")
-        assert find_edge(None, Path(".marquee")).tokens() == "mine"
+        assert find_edge(Entry(None, Path(".marquee"))).tokens() == "mine"
 
     def test_none_runs(self) -> None:
         with pytest.raises(DevstackError, match="marquee up"):
-            find_edge(None, Path(".marquee"))
+            find_edge(Entry(None, Path(".marquee")))

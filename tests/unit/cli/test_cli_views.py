@@ -1,5 +1,7 @@
 import io
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from marquee.reco.v1 import movie_pb2, recommendation_service_pb2
@@ -13,7 +15,7 @@ from cli.views.quality import quality_table
 from cli.views.recommendations import change_table, recommendation_table
 from cli.views.stack import endpoint_table, examples, progress_line, without_secrets
 from devstack.stack import Progress
-from devstack.state import Endpoints
+from devstack.state import DEFAULT_DIRECTORY, CallerTls, Endpoints, StackInfo
 
 Recommendation = recommendation_service_pb2.Recommendation
 
@@ -104,14 +106,44 @@ ENDPOINTS = Endpoints(
 )
 
 
+def stack(endpoints: Endpoints = ENDPOINTS, tls: CallerTls | None = None) -> StackInfo:
+    return StackInfo(
+        pid=1, started_at=0, endpoints=endpoints, components={}, spans_path="", tls=tls
+    )
+
+
 def test_endpoints_and_examples() -> None:
-    text = printed(endpoint_table(ENDPOINTS))
+    text = printed(endpoint_table(stack()))
     assert "mongodb://db:27017" in text
     assert "secret" not in text
-    commands = [command for _, command in examples(ENDPOINTS)]
+    token, *commands = [command for _, command in examples(stack(), DEFAULT_DIRECTORY)]
+    assert token == "TOKEN=$(marquee token --user 196)"
     for address in (ENDPOINTS.edge, ENDPOINTS.user, ENDPOINTS.reco, ENDPOINTS.notify):
         assert any(address in command for command in commands)
-    assert all(command.startswith(("grpcurl ", "curl ")) for command in commands)
+    assert all(command.startswith(("grpcurl -plaintext ", "curl ")) for command in commands)
+    assert all('-H "authorization: Bearer $TOKEN"' in command for command in commands[1:])
+
+
+def test_every_replica_is_in_the_table() -> None:
+    replicas = {"reco": ("127.0.0.1:50052", "127.0.0.1:50062")}
+    text = printed(endpoint_table(stack(replace(ENDPOINTS, replicas=replicas))))
+    assert text.count("recommendation service") == 1
+    for address in ("127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:50062"):
+        assert address in text
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_examples_with_tls(asked: bool) -> None:
+    tls = CallerTls(ca="/d d/ca.pem", certificate="/d/c.pem", key="/d/k.pem", asked_at_edge=asked)
+    assert "gRPC over TLS" in printed(endpoint_table(stack(tls=tls)))
+    token, *commands = [command for _, command in examples(stack(tls=tls), Path("/d d"))]
+    assert "--data-dir '/d d'" in token
+    for command in commands:
+        assert "-plaintext" not in command
+        assert "http://" not in command
+        assert "cacert '/d d/ca.pem'" in command
+        straight = f" {ENDPOINTS.edge}" not in command and "https://" not in command
+        assert ("/d/k.pem" in command) == (straight or asked)
 
 
 @pytest.mark.parametrize(
