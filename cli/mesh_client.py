@@ -60,8 +60,13 @@ async def connect(edge: Edge) -> AsyncIterator[Mesh]:
         CliError: Nothing answers there.
         RpcFailed: A call inside of the context failed and nobody caught its error.
     """
-    async with open_channel(edge.address, token=edge.tokens) as channel:
+    async with open_channel(edge.address, token_source=edge.tokens, tls=edge.tls) as channel:
         if not await _answers(channel):
+            if edge.tls is not None:
+                raise CliError(
+                    f"no TLS connection to {edge.address}: nothing answers there, it is not "
+                    f"certified by {edge.tls.authorities}, or it asks for another certificate"
+                )
             raise CliError(
                 f"nothing answers at {edge.address}: start the mesh with `marquee up`, "
                 "or give the address of its edge with --edge or MARQUEE_EDGE"

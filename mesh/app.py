@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import structlog
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from mesh.auth.jwks import KeysError
 from mesh.mongo.client import NotAReplicaSetError
 from mesh.server import MeshServer, Registration
 from mesh.settings import MeshSettings, load_settings
@@ -175,7 +176,7 @@ def run_service(
             file=sys.stderr,
         )
         status = 2
-    except OSError as error:
+    except (OSError, KeysError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
         status = 2
     finally:

@@ -22,6 +22,7 @@ class Code(enum.IntEnum):
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
+    UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
     UNAUTHENTICATED = 16
@@ -148,6 +149,12 @@ class FailedPrecondition(MeshError):
     """The mesh is not in the state that the call needs."""
 
     code = Code.FAILED_PRECONDITION
+
+
+class Unimplemented(MeshError):
+    """Nothing is served there."""
+
+    code = Code.UNIMPLEMENTED
 
 
 class DeadlineExceeded(MeshError):

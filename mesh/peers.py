@@ -1,21 +1,24 @@
-"""Channels to other services: deadlines handed on, trace context, client spans, safe retries."""
+"""Channels to other services: deadlines handed on, trace context, tokens, spans, safe retries."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import marquee_policy
+from grpc_status import rpc_status
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from mesh import contracts
+from mesh.auth.peer_tokens import TokenSource
 from mesh.deadline import remaining_seconds
+from mesh.errors import DeadlineExceeded, MeshError
+from mesh.status import to_status
 from mesh.telemetry.context import TRACEPARENT, traceparent_of
-from mesh.telemetry.rpc import BUCKETS, code_name
+from mesh.telemetry.rpc import BUCKETS, DEADLINE_ATTRIBUTE, code_name
 from mesh.telemetry.setup import SCOPE
 from mesh.tls.channel import ReloadingChannel
 from mesh.tls.files import TlsFiles
@@ -37,7 +40,7 @@ _AUTHORIZATION = "authorization"
 def open_channel(
     target: str,
     *,
-    token: Callable[[], str] | None = None,
+    token_source: TokenSource | None = None,
     tls: TlsFiles | None = None,
     max_message_bytes: int = 8 * 1024 * 1024,
 ) -> grpc.aio.Channel:
@@ -45,15 +48,22 @@ def open_channel(
 
     Args:
         target: host:port.
-        token: Gives the bearer token for a call; asked before each, so it must not block.
+        token_source: Gives the bearer token of a call that brings none of its own. A call for which
+            it has none fails with UNAUTHENTICATED or UNAVAILABLE and is not sent. None: calls carry
+            what their caller gives them.
         tls: Whom to trust and what to show; followed when the files change. None: plain text.
         max_message_bytes: Largest message taken or sent.
 
     Raises:
         CertificateError: A file of `tls` cannot be used.
     """
-    calls = _Calls(target, token)
-    interceptors = [_UnaryCalls(calls), _StreamCalls(calls)]
+    calls = _Calls(target, token_source)
+    interceptors: list[grpc.aio.ClientInterceptor] = [
+        _UnaryUnaryCalls(calls),
+        _UnaryStreamCalls(calls),
+        _StreamUnaryCalls(calls),
+        _StreamStreamCalls(calls),
+    ]
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", service_config()),
         ("grpc.enable_retries", 1),
@@ -72,10 +82,10 @@ def open_channel(
 
 
 class _Calls:
-    """Starts a span and a measurement for each call, and hands deadline and trace context on."""
+    """Starts a span and a measurement for each call; hands deadline, trace and token on."""
 
-    def __init__(self, target: str, token: Callable[[], str] | None) -> None:
-        self._token = token
+    def __init__(self, target: str, token_source: TokenSource | None) -> None:
+        self._token_source = token_source
         host, _, port = target.rpartition(":")
         self._attributes: dict[str, str | int] = {
             "rpc.system.name": "grpc",
@@ -118,29 +128,59 @@ class _Calls:
             ending.add_done_callback(self._endings.discard)
 
         try:
-            call = await continuation(_handed_on(details, span, self._token), request)
+            call = await continuation(await self._handed_on(details, span), request)
+        except grpc.aio.AioRpcError as error:
+            end(code_name(error.code()))
+            raise
         except BaseException as error:
             end("CANCELLED" if isinstance(error, asyncio.CancelledError) else "UNKNOWN")
             raise
         call.add_done_callback(on_done)
         return call
 
+    async def _handed_on(
+        self, details: grpc.aio.ClientCallDetails, span: Span
+    ) -> grpc.aio.ClientCallDetails:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        traceparent = traceparent_of(span)
+        if traceparent and metadata.get(TRACEPARENT) is None:
+            metadata.add(TRACEPARENT, traceparent)
+        begin, timeout = time.monotonic(), _timeout(details)
+        if self._token_source is not None and metadata.get(_AUTHORIZATION) is None:
+            token = await _token_of(self._token_source, timeout)
+            metadata.add(_AUTHORIZATION, f"Bearer {token}")
+        if timeout is not None:
+            timeout = max(0.0, timeout - (time.monotonic() - begin))
+            span.set_attribute(DEADLINE_ATTRIBUTE, timeout)
+        return grpc.aio.ClientCallDetails(
+            method=details.method,
+            timeout=timeout,
+            metadata=metadata,
+            credentials=details.credentials,
+            wait_for_ready=details.wait_for_ready,
+        )
 
-def _handed_on(
-    details: grpc.aio.ClientCallDetails, span: Span, token: Callable[[], str] | None
-) -> grpc.aio.ClientCallDetails:
-    metadata = grpc.aio.Metadata(*(details.metadata or ()))
-    traceparent = traceparent_of(span)
-    if traceparent and metadata.get(TRACEPARENT) is None:
-        metadata.add(TRACEPARENT, traceparent)
-    if token is not None and metadata.get(_AUTHORIZATION) is None:
-        metadata.add(_AUTHORIZATION, f"Bearer {token()}")
-    return grpc.aio.ClientCallDetails(
-        method=details.method,
-        timeout=_timeout(details),
-        metadata=metadata,
-        credentials=details.credentials,
-        wait_for_ready=details.wait_for_ready,
+
+async def _token_of(source: TokenSource, timeout_seconds: float | None) -> str:
+    """Asks for a token.
+
+    Raises:
+        AioRpcError: There is none, as if the peer had refused the call.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            token = source()
+            return token if isinstance(token, str) else await token
+    except MeshError as error:
+        failure = error
+    except TimeoutError:
+        failure = DeadlineExceeded(timeout_seconds or 0.0)
+    status: grpc.Status = rpc_status.to_status(to_status(failure))
+    raise grpc.aio.AioRpcError(
+        status.code,
+        grpc.aio.Metadata(),
+        grpc.aio.Metadata(*status.trailing_metadata),
+        details=status.details,
     )
 
 
@@ -158,7 +198,7 @@ def _path(details: grpc.aio.ClientCallDetails) -> str:
     return method.decode() if isinstance(method, bytes) else method
 
 
-class _UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
+class _UnaryUnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
@@ -168,7 +208,7 @@ class _UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
         return await self._calls.make(continuation, client_call_details, request)
 
 
-class _StreamCalls(grpc.aio.UnaryStreamClientInterceptor):
+class _UnaryStreamCalls(grpc.aio.UnaryStreamClientInterceptor):
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
@@ -176,3 +216,29 @@ class _StreamCalls(grpc.aio.UnaryStreamClientInterceptor):
         self, continuation: Any, client_call_details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
         return await self._calls.make(continuation, client_call_details, request)
+
+
+class _StreamUnaryCalls(grpc.aio.StreamUnaryClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_stream_unary(
+        self,
+        continuation: Any,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        return await self._calls.make(continuation, client_call_details, request_iterator)
+
+
+class _StreamStreamCalls(grpc.aio.StreamStreamClientInterceptor):
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    async def intercept_stream_stream(
+        self,
+        continuation: Any,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,
+    ) -> Any:
+        return await self._calls.make(continuation, client_call_details, request_iterator)

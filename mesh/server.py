@@ -1,4 +1,4 @@
-"""The gRPC server of a service: health, reflection, layers, limits, drain."""
+"""The gRPC server of a service: health, reflection, layers, keys of tokens, limits, drain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
+from mesh.auth.key_sources import key_source
+from mesh.auth.keys import Keys
+from mesh.auth.verifier import Verifier
+from mesh.interceptors.authentication import AuthenticationLayer
+from mesh.interceptors.authorisation import AuthorisationLayer
 from mesh.interceptors.base import Layer, LayeredInterceptor
 from mesh.interceptors.calls import CallsLayer
 from mesh.interceptors.deadline import DeadlineLayer
@@ -60,7 +65,7 @@ class MeshServer:
         """Takes the address and limits, and the servicers.
 
         Args:
-            settings: Address and limits.
+            settings: Address and limits, and whose tokens are taken.
             registrations: The servicers.
             draining: Set at the moment from which long-lived streams must end.
         """
@@ -71,6 +76,16 @@ class MeshServer:
         self._health = health.aio.HealthServicer()
         self._calls = CallsLayer(settings.max_concurrent_rpcs)
         self._streams = StreamsLayer()
+        cache_seconds = settings.auth_cache_seconds
+        self._keys = Keys(
+            key_source(settings.auth_jwks, cache_seconds=cache_seconds), cache_seconds=cache_seconds
+        )
+        verifier = Verifier(
+            self._keys,
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+            leeway_seconds=settings.auth_leeway_seconds,
+        )
         errors = ErrorLayer()
         layers: list[Layer] = [
             ServerTelemetry(),
@@ -78,6 +93,8 @@ class MeshServer:
             self._calls,
             self._streams,
             DeadlineLayer(),
+            AuthenticationLayer(verifier),
+            AuthorisationLayer(),
         ]
         self._server = grpc.aio.server(
             interceptors=[LayeredInterceptor(layers, infrastructure=[errors, self._streams])],
@@ -112,24 +129,32 @@ class MeshServer:
 
         Raises:
             CertificateError: A file of TLS cannot be used.
+            KeysUnreadable: The keys of tokens are no keys, or their file cannot be read.
             OSError: The address is in use or cannot be bound.
         """
         await self.set_serving(False)
+        await self._keys.start()
+        try:
+            port = self._bind()
+            await self._server.start()
+        except BaseException:
+            await self._keys.stop()
+            raise
+        if self._certificates is not None:
+            self._certificates.start()
+        return port
+
+    def _bind(self) -> int:
         listen = self._settings.listen
         credentials = self._credentials()
         try:
             _try_to_bind(listen)
             if credentials is None:
-                port = self._server.add_insecure_port(listen)
-            else:
-                port = self._server.add_secure_port(listen, credentials)
+                return self._server.add_insecure_port(listen)
+            return self._server.add_secure_port(listen, credentials)
         except (OSError, RuntimeError) as error:
             why = error.strerror if isinstance(error, OSError) else "the port is in use"
             raise OSError(f"cannot listen on {listen}: {why} (MARQUEE_LISTEN)") from error
-        await self._server.start()
-        if self._certificates is not None:
-            self._certificates.start()
-        return port
 
     def _credentials(self) -> grpc.ServerCredentials | None:
         if self._settings.server_tls is None:
@@ -163,6 +188,7 @@ class MeshServer:
         # grpc cancels what is left and does not wait for it; what it stands on ends next.
         if not await self._calls.wait_until_idle(_HANDLERS_END_SECONDS):
             _log.warning("calls do not end", seconds=_HANDLERS_END_SECONDS)
+        await self._keys.stop()
 
 
 def _try_to_bind(listen: str) -> None:

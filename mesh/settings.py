@@ -9,12 +9,13 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict, SettingsError
 
+from mesh.auth.settings import AuthSettings
 from mesh.tls.settings import TlsSettings
 
 PREFIX = "MARQUEE_"
 
 
-class MeshSettings(TlsSettings):
+class MeshSettings(AuthSettings, TlsSettings):
     """What every service needs to know. Each field is read from MARQUEE_<NAME>."""
 
     model_config = SettingsConfigDict(

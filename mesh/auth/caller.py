@@ -34,7 +34,7 @@ class Caller:
 
     def may_touch(self, user_id: str) -> bool:
         """Tells whether the data of a user is open to this caller."""
-        return self.subject == user_id or ANY_SUBJECT in self.scopes
+        return ANY_SUBJECT in self.scopes or (self.subject == user_id and not self.is_service)
 
 
 current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default=None)

@@ -1,1 +1,4 @@
-"""What happens around every RPC: telemetry, errors, calls, streams, deadline, outermost first."""
+"""What happens around every RPC, outermost first.
+
+Telemetry, errors, calls, streams, deadline, authentication, authorisation.
+"""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from mesh.errors import FieldViolation, InvalidArgument
+from mesh.errors import FieldViolation, InvalidArgument, Unimplemented
 
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 _Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs only
@@ -54,28 +54,36 @@ class LayeredInterceptor(grpc.aio.ServerInterceptor):
 
         Args:
             layers: For the RPCs of the mesh.
-            infrastructure: For health and reflection.
+            infrastructure: For health and reflection, and around the refusal of unknown methods.
         """
         self._layers = tuple(layers)
         self._infrastructure = tuple(infrastructure)
         self._wrapped: dict[str, _Handler] = {}
+        # One for all: the names of what does not exist are the callers' to choose.
+        self._unknown = _wrap(
+            grpc.stream_stream_rpc_method_handler(_refuse_unknown), "unknown", self._infrastructure
+        )
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler | None:
+    ) -> _Handler:
         """Wraps the handler that grpc found, once per method."""
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             handler = await continuation(handler_call_details)
             if handler is None:
-                return None
+                return self._unknown
             foreign = method.startswith(_INFRASTRUCTURE)
             wrapped = _wrap(handler, method, self._infrastructure if foreign else self._layers)
             self._wrapped[method] = wrapped
         return wrapped
+
+
+async def _refuse_unknown(requests: Any, context: Any) -> None:
+    raise Unimplemented("NO_SUCH_METHOD", "nothing is served at this path")
 
 
 def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:

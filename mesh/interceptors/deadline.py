@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 import pymongo
+from opentelemetry import trace
 
 from mesh import contracts
 from mesh.deadline import deadline_in, share_of_the_database
 from mesh.errors import DeadlineExceeded
 from mesh.interceptors.base import ServerCall
 from mesh.mongo.client import OPERATION_SECONDS
+from mesh.telemetry.rpc import DEADLINE_ATTRIBUTE
 
 
 class DeadlineLayer:
@@ -28,6 +30,7 @@ class DeadlineLayer:
         if seconds is None:
             yield
             return
+        trace.get_current_span().set_attribute(DEADLINE_ATTRIBUTE, seconds)
         if seconds <= 0:
             raise DeadlineExceeded(0)
         # `pymongo.timeout` replaces the limit that each operation has; it may only shorten it.

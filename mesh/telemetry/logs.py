@@ -57,3 +57,5 @@ def setup_logs(service_name: str, level: str) -> None:
     # They log every attempt to reconnect, kafka-python as errors; the mesh logs what matters.
     logging.getLogger("pymongo").setLevel(logging.ERROR)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # It logs every request, with its address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

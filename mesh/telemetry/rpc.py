@@ -52,6 +52,9 @@ BUCKETS = [
     10,
 ]
 
+DEADLINE_ATTRIBUTE = "marquee.rpc.deadline_s"
+"""On the spans of both sides of a call: the seconds that it has when it is sent, or received."""
+
 
 def code_name(code: Any) -> str:
     """Returns the name of a status code that grpc gives as an enum, an int or None (OK)."""

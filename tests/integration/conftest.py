@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from support.tokens import Issuer
 
 from devstack.broker import tansu_command
 from mesh.app import Application, Component
@@ -97,11 +99,16 @@ async def serving(
     settings: MeshSettings,
     application: Application,
     *,
+    issuer: Issuer,
     components: Sequence[Component] | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Runs an application in this process on a port of its own, as `mesh.app.serve` would.
 
+    Calls on the channel carry the token of a service that may do everything, unless they bring an
+    `authorization` of their own.
+
     Args:
+        issuer: Whose tokens the settings trust.
         settings: Address, limits and patience.
         application: What to run.
         components: Which of its components to start; None: all of them.
@@ -112,7 +119,7 @@ async def serving(
         for component in components:
             await component.start()
             stack.push_async_callback(component.stop)
-        channel = open_channel(f"127.0.0.1:{await server.start()}")
+        channel = open_channel(f"127.0.0.1:{await server.start()}", token_source=issuer.source())
         # Calls that the server has ended may still have their status to read.
         stack.push_async_callback(channel.close, 5.0)
         stack.push_async_callback(server.drain)
@@ -120,10 +127,36 @@ async def serving(
         yield channel
 
 
+_SERVICES = frozenset({"mesh", "user_svc", "reco_svc", "notify_svc"})
+
+
 @pytest.fixture(scope="session")
-def serve_application() -> Callable[..., contextlib.AbstractAsyncContextManager[grpc.aio.Channel]]:
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """The issuer whom the services of a run trust."""
+    return Issuer(tmp_path_factory.mktemp("issuer"))
+
+
+@pytest.fixture
+def trusted_issuer(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    """Lets settings that are made during the test, in any process, trust the issuer."""
+    for name, value in issuer.environment().items():
+        monkeypatch.setenv(name, value)
+    return issuer
+
+
+@pytest.fixture(autouse=True)
+def _services_trust_the_issuer(request: pytest.FixtureRequest) -> None:
+    # Not where a whole stack is run: it has an issuer of its own.
+    if request.path.relative_to(Path(__file__).parent).parts[0] in _SERVICES:
+        request.getfixturevalue("trusted_issuer")
+
+
+@pytest.fixture(scope="session")
+def serve_application(
+    issuer: Issuer,
+) -> Callable[..., contextlib.AbstractAsyncContextManager[grpc.aio.Channel]]:
     """Returns `serving`: runs an application in this process and gives a channel to it."""
-    return serving
+    return functools.partial(serving, issuer=issuer)
 
 
 def secantus_server(home: Path, *options: str) -> Server:

@@ -30,6 +30,7 @@ keeps publishing the old one; `issuer.withdraw(kid)` stops publishing a key.
 from __future__ import annotations
 
 import base64
+import functools
 import hmac
 import json
 import time
@@ -38,19 +39,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import jwt
+import marquee_policy
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm
-from marquee.options.v1 import policy_pb2
 
-from mesh.contracts import scope_name
 from mesh.ids import new_id
 
 ISSUER: Final = "https://marquee.invalid/tests"
 AUDIENCE: Final = "marquee"
 TESTER: Final = "service:tests"
-ALL_SCOPES: Final = tuple(scope_name(scope) for scope in policy_pb2.Scope.values() if scope)
+ALL_SCOPES: Final = tuple(marquee_policy.SCOPES)
 """Every scope there is, `subjects.any` and `admin` among them."""
 
 Metadata = tuple[tuple[str, str], ...]
@@ -89,12 +90,36 @@ class MintedTokens:
         self._token = ""
         self._good_until = 0.0
 
-    async def token(self) -> str:
+    def __call__(self) -> str:
         """Returns a token good for a while."""
         if time.time() >= self._good_until:
             self._token = self._mint()
             self._good_until = time.time() + 600
         return self._token
+
+
+class BearerChannel:
+    """A plain aio channel, as a stub takes it, whose calls carry a token unless told otherwise."""
+
+    def __init__(self, target: str, token: str) -> None:
+        self._channel = grpc.aio.insecure_channel(target)
+        self._token = token
+
+    async def __aenter__(self) -> BearerChannel:
+        await self._channel.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._channel.close()
+
+    def __getattr__(self, kind: str) -> Callable[..., Any]:
+        """Returns the channel's unary_unary, unary_stream, stream_unary or stream_stream."""
+
+        def method(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+            call = getattr(self._channel, kind)(*args, **kwargs)
+            return functools.partial(call, metadata=bearer(self._token))
+
+        return method
 
 
 class Issuer:

@@ -14,7 +14,9 @@ from marquee.notify.v1 import notification_service_pb2 as notify_pb
 from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
 from marquee.user.v1 import user_pb2, user_service_pb2_grpc
 from marquee.user.v1 import user_service_pb2 as user_pb
+from support.tokens import BearerChannel, Issuer
 
+from mesh.peers import open_channel
 from mesh.server import MeshServer, Registration
 from mesh.settings import MeshSettings
 
@@ -72,6 +74,15 @@ class Running:
     server: MeshServer
     address: str
     draining: asyncio.Event
+    issuer: Issuer
+
+    def channel(self, token: str | None = None) -> BearerChannel:
+        """A plain channel; None: with the token of a service that may do everything."""
+        return BearerChannel(self.address, self.issuer.mint() if token is None else token)
+
+    def peer(self) -> grpc.aio.Channel:
+        """A channel as services have them, with such tokens."""
+        return open_channel(self.address, token_source=self.issuer.source())
 
 
 def settings_for(**values: Any) -> MeshSettings:
@@ -88,7 +99,7 @@ def settings_for(**values: Any) -> MeshSettings:
 
 
 @asynccontextmanager
-async def serving(behaviour: Behaviour, **values: Any) -> AsyncIterator[Running]:
+async def serving(behaviour: Behaviour, issuer: Issuer, **values: Any) -> AsyncIterator[Running]:
     draining = asyncio.Event()
     server = MeshServer(
         settings_for(**values),
@@ -109,7 +120,7 @@ async def serving(behaviour: Behaviour, **values: Any) -> AsyncIterator[Running]
     port = await server.start()
     await server.set_serving(True)
     try:
-        yield Running(server, f"127.0.0.1:{port}", draining)
+        yield Running(server, f"127.0.0.1:{port}", draining, issuer)
     finally:
         await server.drain()
 
@@ -120,14 +131,19 @@ def behaviour() -> Behaviour:
     return Behaviour()
 
 
+_SHORT = {"drain_seconds": 0, "grace_seconds": 0.2}
+
+
 @pytest.fixture
-async def serve(behaviour: Behaviour) -> AsyncIterator[Callable[..., Awaitable[Running]]]:
+async def serve(
+    behaviour: Behaviour, trusted_issuer: Issuer
+) -> AsyncIterator[Callable[..., Awaitable[Running]]]:
     """Starts servers on ports of their own; its keyword arguments are settings."""
     async with AsyncExitStack() as stack:
 
         async def start(**values: Any) -> Running:
             return await stack.enter_async_context(
-                serving(behaviour, **{"drain_seconds": 0, "grace_seconds": 0.2, **values})
+                serving(behaviour, trusted_issuer, **{**_SHORT, **values})
             )
 
         yield start

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from marquee.user.v1 import user_service_pb2_grpc
+from support.tokens import Issuer
 
 from mesh.app import Application, Component, serve
 from mesh.mongo.client import NotAReplicaSetError
@@ -168,7 +169,7 @@ run_service("marquee-test", MeshSettings, bootstrap)
 class Program:
     """Runs a service as a process of its own."""
 
-    def __init__(self, path: Path, listen: str) -> None:
+    def __init__(self, path: Path, listen: str, issuer: Issuer) -> None:
         self._path = path
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")
@@ -178,6 +179,7 @@ class Program:
             "MARQUEE_KAFKA_BOOTSTRAP": "127.0.0.1:1",
             "MARQUEE_DRAIN_SECONDS": "0",
             "MARQUEE_GRACE_SECONDS": "1",
+            **issuer.environment(),
         }
         path.write_text(PROGRAM)
 
@@ -197,9 +199,9 @@ class Program:
 
 
 @pytest.fixture
-def program(tmp_path: Path, settings: MeshSettings) -> Program:
+def program(tmp_path: Path, settings: MeshSettings, issuer: Issuer) -> Program:
     """A service without RPCs of its own."""
-    return Program(tmp_path / "service.py", settings.listen)
+    return Program(tmp_path / "service.py", settings.listen, issuer)
 
 
 def wait_until_listening(listen: str) -> None:
@@ -257,6 +259,40 @@ def test_a_port_in_use_is_one_line_and_2(program: Program, settings: MeshSetting
         f"configuration error: cannot listen on {settings.listen}: Address already in use "
         "(MARQUEE_LISTEN)"
     )
+
+
+@pytest.mark.parametrize(
+    ("jwks", "says"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{}", "is not a JSON Web Key Set"),
+        ("[", "is not JSON"),
+        ('{"keys": []}', "has no key for ES256"),
+    ],
+)
+def test_keys_that_are_none_are_one_line_and_2(
+    program: Program, tmp_path: Path, jwks: str | None, says: str
+) -> None:
+    place = tmp_path / "keys.json"
+    if jwks is not None:
+        place.write_text(jwks)
+    status, errors = program.run(MARQUEE_AUTH_JWKS=str(place))
+    assert status == 2
+    (line,) = [line for line in errors.splitlines() if not line.startswith("{")]
+    assert line.startswith(f"configuration error: {place} {says}")
+    assert line.endswith(" (MARQUEE_AUTH_JWKS)")
+
+
+def test_a_publisher_of_keys_that_is_away_delays_nobody(
+    program: Program, settings: MeshSettings, free_port: Any
+) -> None:
+    process = program.start(MARQUEE_AUTH_JWKS=f"http://127.0.0.1:{free_port()}/jwks.json")
+    wait_until_listening(settings.listen)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "no keys of tokens" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_database_that_is_away_is_one_line_and_2(program: Program) -> None:

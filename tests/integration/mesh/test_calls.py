@@ -48,7 +48,7 @@ def raising(error: BaseException) -> Callable[[Any, Any], Awaitable[None]]:
 
 async def test_errors_reach_the_caller_with_their_details(behaviour: Any, serve: Serve) -> None:
     running = await serve()
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         users = pb_grpc.UserServiceStub(channel)
         behaviour.unary = raising(errors.NotFound("user", "u1"))
         error, status = await failure_of(users.GetUser(GET))
@@ -66,7 +66,7 @@ async def test_errors_reach_the_caller_with_their_details(behaviour: Any, serve:
 async def test_an_unexpected_exception_leaks_nothing(behaviour: Any, serve: Serve) -> None:
     running = await serve()
     behaviour.unary = raising(RuntimeError("password=hunter2"))
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         error, status = await failure_of(pb_grpc.UserServiceStub(channel).GetUser(GET))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "hunter2" not in str(error) + str(status)
@@ -77,7 +77,7 @@ async def test_many_and_long_violations_still_arrive(behaviour: Any, serve: Serv
     running = await serve()
     violations = [errors.FieldViolation(f"rows[{i}].id", "电" * 300) for i in range(1000)]
     behaviour.unary = raising(errors.InvalidArgument(violations))
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         error, status = await failure_of(pb_grpc.UserServiceStub(channel).GetUser(GET))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     found = detail(status, error_details_pb2.BadRequest).field_violations
@@ -86,7 +86,7 @@ async def test_many_and_long_violations_still_arrive(behaviour: Any, serve: Serv
 
 async def test_bytes_that_are_no_message_are_the_callers_fault(serve: Serve) -> None:
     running = await serve()
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         call = channel.unary_unary("/marquee.user.v1.UserService/GetUser")(b"\xff\xff\xff")
         error, status = await failure_of(call)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -106,7 +106,7 @@ async def test_an_error_within_a_stream_comes_after_what_was_sent(
 
     running = await serve()
     behaviour.stream = stream
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         call = notify_grpc.NotificationServiceStub(channel).Subscribe(
             notify_pb.SubscribeRequest(user_id="u1")
         )
@@ -130,7 +130,7 @@ async def test_an_abandoned_stream_ends_where_it_waits(behaviour: Any, serve: Se
 
     running = await serve()
     behaviour.stream = stream
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         call = notify_grpc.NotificationServiceStub(channel).Subscribe(
             notify_pb.SubscribeRequest(user_id="u1")
         )
@@ -156,7 +156,7 @@ class TestDeadlines:
 
         running = await serve()
         behaviour.unary = handler
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             await pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=0.5)
         assert await tasks[0] is None
 
@@ -166,7 +166,7 @@ class TestDeadlines:
 
         running = await serve()
         behaviour.unary = handler
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             users = pb_grpc.UserServiceStub(channel)
             await users.GetUser(GET)
             await users.GetUser(GET, timeout=1.5)
@@ -192,7 +192,7 @@ class TestDeadlines:
         running = await serve()
         behaviour.unary = handler
         begin = time.monotonic()
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             error, status = await failure_of(pb_grpc.UserServiceStub(channel).GetUser(GET))
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert detail(status, error_details_pb2.ErrorInfo).reason == "DEADLINE_EXCEEDED"
@@ -213,7 +213,7 @@ class TestDeadlines:
 
         running = await serve()
         behaviour.stream = stream
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             call = notify_grpc.NotificationServiceStub(channel).Subscribe(
                 notify_pb.SubscribeRequest(user_id="u1"), timeout=0.5
             )
@@ -244,7 +244,7 @@ class TestDeadlines:
             return str(detail(status, error_details_pb2.ErrorInfo).reason)
 
         running = await serve()
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             for handler in (read, write):
                 behaviour.unary = handler
                 reasons = [await reason_of(channel)]
@@ -258,14 +258,14 @@ class TestDeadlines:
     ) -> None:
         running = await serve()
         behaviour.unary = raising(TimeoutError("mine"))
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             error, _ = await failure_of(pb_grpc.UserServiceStub(channel).GetUser(GET))
         assert error.code() is grpc.StatusCode.INTERNAL
 
 
 async def test_a_message_beyond_the_limit_is_refused(serve: Serve) -> None:
     running = await serve(max_message_bytes=65_536)
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         request = pb.GetUserRequest(user_id="x" * 70_000)
         error, _ = await failure_of(pb_grpc.UserServiceStub(channel).GetUser(request))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -284,7 +284,7 @@ async def test_calls_beyond_the_limit_are_refused_but_health_is_not(
 
     running = await serve(max_concurrent_rpcs=2)
     behaviour.unary = handler
-    async with grpc.aio.insecure_channel(running.address) as channel:
+    async with running.channel() as channel:
         users = pb_grpc.UserServiceStub(channel)
         waiting = [users.GetUser(GET, timeout=20) for _ in range(2)]
         await full.wait()

@@ -10,6 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from mesh.errors import Aborted
 from mesh.interceptors.base import LayeredInterceptor, ServerCall
@@ -104,7 +106,8 @@ async def channel(layers: list[Recording]) -> AsyncIterator[grpc.aio.Channel]:
         "writes_itself": grpc.unary_stream_rpc_method_handler,
     }
     stack = [layers[0], ErrorLayer(), layers[1]]
-    server = grpc.aio.server(interceptors=[LayeredInterceptor(stack)])
+    interceptor = LayeredInterceptor(stack, infrastructure=[ErrorLayer()])
+    server = grpc.aio.server(interceptors=[interceptor])
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(
@@ -213,6 +216,10 @@ async def test_calls_at_the_same_time_do_not_see_each_other(channel: grpc.aio.Ch
 
 
 async def test_an_unknown_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await channel.unary_unary("/test.Kinds/nothing")(b"")
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    for make in (channel.unary_unary, channel.unary_stream):
+        call: Any = make("/test.Kinds/nothing")(b"")
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+        status = await rpc_status.aio.from_call(call)
+        info = error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert info.reason == "NO_SUCH_METHOD"

@@ -56,7 +56,7 @@ async def test_a_call_without_deadline_gets_the_default(behaviour: Any, serve: S
 
     running = await serve()
     behaviour.unary = handler
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         users = pb_grpc.UserServiceStub(channel)
         await users.GetUser(GET)
         await users.GetUser(GET, timeout=20)
@@ -67,7 +67,7 @@ async def test_a_call_without_deadline_gets_the_default(behaviour: Any, serve: S
 
 async def test_the_rest_of_a_deadline_is_handed_on(behaviour: Any, serve: Serve) -> None:
     running = await serve()
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         users = pb_grpc.UserServiceStub(channel)
 
         async def outer(request: Any, context: Any) -> None:
@@ -89,7 +89,7 @@ async def test_one_trace_from_caller_to_server_and_on(
     behaviour: Any, serve: Serve, spans: InMemorySpanExporter
 ) -> None:
     running = await serve()
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         users = pb_grpc.UserServiceStub(channel)
 
         async def outer(request: Any, context: Any) -> None:
@@ -139,7 +139,7 @@ async def test_spans_of_failures(
 
     running = await serve()
     behaviour.unary = handler
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         with pytest.raises(grpc.aio.AioRpcError):
             await pb_grpc.UserServiceStub(channel).GetUser(GET)
         client = await only_span(spans, GET_NAME, SpanKind.CLIENT)
@@ -161,7 +161,7 @@ async def test_an_abort_by_the_handler_keeps_its_code(
 
     running = await serve()
     behaviour.unary = handler
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await pb_grpc.UserServiceStub(channel).GetUser(GET)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
@@ -177,7 +177,7 @@ async def wait_for_ever(request: Any, context: Any) -> None:
 async def test_a_cancelled_call(behaviour: Any, serve: Serve, spans: InMemorySpanExporter) -> None:
     running = await serve()
     behaviour.unary = wait_for_ever
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         call = asyncio.ensure_future(
             _awaited(pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=20))
         )
@@ -199,7 +199,7 @@ async def test_a_call_whose_caller_has_no_more_time(
 ) -> None:
     running = await serve()
     behaviour.unary = wait_for_ever
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=0.3)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -220,7 +220,7 @@ async def test_a_stream_is_one_span(
 
     running = await serve()
     behaviour.stream = stream
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         replies = notify_grpc.NotificationServiceStub(channel).Subscribe(SUBSCRIBE)
         assert [reply.cursor async for reply in replies] == ["0", "1", "2"]
         client = await only_span(spans, SUBSCRIBE_NAME, SpanKind.CLIENT)
@@ -239,7 +239,7 @@ async def test_an_abandoned_stream_ends_its_spans_without_noise(
     running = await serve()
     behaviour.stream = stream
     with capture_logs() as logged:
-        async with open_channel(running.address) as channel:
+        async with running.peer() as channel:
             call = notify_grpc.NotificationServiceStub(channel).Subscribe(SUBSCRIBE)
             await call.read()
             await asyncio.sleep(0.2)  # until the server waits for room
@@ -261,7 +261,7 @@ async def test_what_is_safe_to_repeat_is_repeated(behaviour: Any, serve: Serve) 
 
     running = await serve()
     behaviour.unary = handler
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         users = pb_grpc.UserServiceStub(channel)
         assert (await users.GetUser(GET)).user.id == "u1"
         assert len(behaviour.seen) == 3
@@ -305,7 +305,7 @@ async def test_durations_are_measured(
     running = await serve()
     behaviour.unary = handler
     before = [counts(measurements, f"rpc.{side}.call.duration") for side in ("server", "client")]
-    async with open_channel(running.address) as channel:
+    async with running.peer() as channel:
         users = pb_grpc.UserServiceStub(channel)
         await users.GetUser(GET)
         await users.GetUser(GET)
@@ -333,7 +333,7 @@ async def test_what_a_call_does_in_the_database_belongs_to_it(
 
         running = await serve()
         behaviour.unary = handler
-        async with open_channel(running.address) as channel:
+        async with running.peer() as channel:
             await pb_grpc.UserServiceStub(channel).GetUser(GET)
         server = await only_span(spans, GET_NAME, SpanKind.SERVER)
         database = [s for s in spans.get_finished_spans() if s.name.startswith("test.")]

@@ -127,8 +127,8 @@ class TestDrain:
         running = await serve(drain_seconds=0, grace_seconds=10)
         behaviour.unary = handler
         async with (
-            grpc.aio.insecure_channel(running.address) as channel,
-            grpc.aio.insecure_channel(running.address) as other,
+            running.channel() as channel,
+            running.channel() as other,
         ):
             call = asyncio.ensure_future(pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=20))
             await started.wait()
@@ -144,7 +144,7 @@ class TestDrain:
 
     async def test_calls_are_still_served_during_the_pause(self, serve: Serve) -> None:
         running = await serve(drain_seconds=1, grace_seconds=1)
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             draining = asyncio.create_task(running.server.drain())
             await asyncio.sleep(0.1)
             health = health_pb2_grpc.HealthStub(channel)
@@ -163,7 +163,7 @@ class TestDrain:
             yield 1
 
         behaviour.stream = stream
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             call = notify_grpc.NotificationServiceStub(channel).Subscribe(SUBSCRIBE)
             assert (await call.read()).cursor == "0"
             await asyncio.gather(running.server.drain(), assert_ends(call, "1"))
@@ -172,7 +172,7 @@ class TestDrain:
         running = await serve(grace_seconds=20)
         behaviour.stream = for_ever
         begin = time.monotonic()
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             call = notify_grpc.NotificationServiceStub(channel).Subscribe(SUBSCRIBE)
             await call.read()
             await running.server.drain()
@@ -194,7 +194,7 @@ class TestDrain:
 
         running = await serve(grace_seconds=0.3)
         behaviour.unary = handler
-        async with grpc.aio.insecure_channel(running.address) as channel:
+        async with running.channel() as channel:
             call = pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=20)
             waiting = asyncio.ensure_future(call.code())
             await started.wait()

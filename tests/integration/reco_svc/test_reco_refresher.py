@@ -15,6 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 from marquee.events.v1 import events_pb2
 from marquee.reco.v1 import interaction_service_pb2 as pb
 from marquee.reco.v1 import model_service_pb2
+from support.tokens import Issuer
 
 from mesh.events import new_event, to_record
 from mesh.ids import new_id
@@ -156,7 +157,7 @@ async def process(listen: str, kafka: str) -> AsyncIterator[asyncio.subprocess.P
 
 
 async def test_a_service_that_ends_amid_a_promotion_leaves_the_rest_to_the_next(
-    named_world: Any, eventually: Any, kafka_bootstrap: str, free_port: Any
+    named_world: Any, eventually: Any, kafka_bootstrap: str, free_port: Any, issuer: Issuer
 ) -> None:
     world, people = named_world, 500
     told = world.database[schema.TOLD_LISTS]
@@ -168,7 +169,10 @@ async def test_a_service_that_ends_amid_a_promotion_leaves_the_rest_to_the_next(
     )
     version = await world.store_model(CIRCLE)
     listen = f"127.0.0.1:{free_port()}"
-    async with process(listen, kafka_bootstrap), open_channel(listen) as channel:
+    async with (
+        process(listen, kafka_bootstrap),
+        open_channel(listen, token_source=issuer.source()) as channel,
+    ):
         promote = channel.unary_unary(
             "/marquee.reco.v1.ModelService/PromoteModel",
             request_serializer=model_service_pb2.PromoteModelRequest.SerializeToString,

@@ -14,6 +14,9 @@ REQUIRED = {
     "MARQUEE_LISTEN": "127.0.0.1:50051",
     "MARQUEE_MONGODB_URI": "mongodb://db/?replicaSet=rs0",
     "MARQUEE_KAFKA_BOOTSTRAP": "kafka-0:9092, kafka-1:9092",
+    "MARQUEE_AUTH_ISSUER": "https://issuer.example.org",
+    "MARQUEE_AUTH_AUDIENCE": "marquee",
+    "MARQUEE_AUTH_JWKS": "https://issuer.example.org/jwks.json",
 }
 
 
@@ -85,6 +88,16 @@ def test_what_is_missing_is_named(
         ("MAX_CONCURRENT_RPCS", "0", "greater than or equal to 1"),
         ("MAX_MESSAGE_BYTES", "1.5", "valid integer"),
         ("REFLECTION", "perhaps", "valid boolean"),
+        ("AUTH_ISSUER", " ", "must not be blank"),
+        ("AUTH_JWKS", "ftp://issuer/jwks", "must be http://… or https://… with a host"),
+        ("AUTH_JWKS", "https:///jwks.json", "must be http://… or https://… with a host"),
+        ("AUTH_JWKS", "https://host:port/", "must be http://… or https://… with a host"),
+        ("AUTH_JWKS", "https://me:hunter2@issuer/", "must not hold credentials"),
+        ("AUTH_CACHE_SECONDS", "0", "greater than 0"),
+        ("AUTH_LEEWAY_SECONDS", "301", "less than or equal to 300"),
+        ("PEER_TOKEN_URL", "issuer/token", "must be http://… or https://… with a host"),
+        ("PEER_CLIENT_ID", "user", "is of no use without MARQUEE_PEER_TOKEN_URL"),
+        ("PEER_CLIENT_SECRET_FILE", "/secret", "is of no use without MARQUEE_PEER_TOKEN_URL"),
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
@@ -99,6 +112,29 @@ def test_what_is_wrong_is_named(
     line = failure(capsys)
     assert f"MARQUEE_{name}: " in line
     assert says in line
+
+
+def test_client_credentials_are_whole_or_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MARQUEE_PEER_TOKEN_URL", "https://issuer.example.org/token")
+    line = failure(capsys)
+    assert "MARQUEE_PEER_CLIENT_ID: must be set" in line
+    assert "MARQUEE_PEER_CLIENT_SECRET_FILE: must be set" in line
+    monkeypatch.setenv("MARQUEE_PEER_CLIENT_ID", "user")
+    monkeypatch.setenv("MARQUEE_PEER_CLIENT_SECRET_FILE", "/run/secrets/peer")
+    assert load_settings(MeshSettings).peer_client_id == "user"
+    monkeypatch.setenv("MARQUEE_PEER_TOKEN_FILE", "/run/token")
+    assert "MARQUEE_PEER_TOKEN_URL: must not be set beside" in failure(capsys)
+
+
+def test_nothing_turns_authentication_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS"):
+        monkeypatch.setenv(f"MARQUEE_{name}", "")
+    line = failure(capsys)
+    assert line.count("Field required") == 3
 
 
 def test_all_that_is_wrong_is_told_at_once(

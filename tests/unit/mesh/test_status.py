@@ -49,6 +49,12 @@ EXAMPLES: dict[type[MeshError], tuple[MeshError, str, str, set[str]]] = {
         "NO_MODEL",
         {"ErrorInfo"},
     ),
+    errors.Unimplemented: (
+        errors.Unimplemented("NO_SUCH_METHOD", "nothing is there"),
+        "UNIMPLEMENTED",
+        "NO_SUCH_METHOD",
+        {"ErrorInfo"},
+    ),
     errors.Unauthenticated: (
         errors.Unauthenticated("TOKEN_EXPIRED", "too late"),
         "UNAUTHENTICATED",
