@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from marquee.notify.v1 import notification_service_pb2_grpc
+from marquee.notify.v1 import notification_service_pb2_grpc, personal_data_service_pb2_grpc
 
 from mesh.app import Application
 from mesh.messaging import Messaging
@@ -12,10 +12,12 @@ from mesh.mongo.database import open_database
 from mesh.server import Registration
 from notify_svc.events import GROUP, TOPICS, EventRouter
 from notify_svc.live import LiveHub
-from notify_svc.rpc import NotificationServicer
+from notify_svc.rpc.notifications import NotificationServicer
+from notify_svc.rpc.personal_data import PersonalDataServicer
 from notify_svc.service import NotificationService
 from notify_svc.settings import NotifySettings
 from notify_svc.store import DATABASE, SPECS, MongoNotifications
+from notify_svc.store.personal_data import PersonalDataStore
 
 NAME = "marquee-notify"
 
@@ -34,13 +36,20 @@ async def bootstrap(settings: NotifySettings) -> Application:
     service = NotificationService(store, hub, heartbeat_seconds=settings.heartbeat_seconds)
     messaging = Messaging(settings, NAME, failure=failure)
     messaging.consume(GROUP, TOPICS, EventRouter(service).handle)
-    registration = Registration(
-        "marquee.notify.v1.NotificationService",
-        NotificationServicer(service),
-        notification_service_pb2_grpc.add_NotificationServiceServicer_to_server,
-    )
+    registrations = [
+        Registration(
+            "marquee.notify.v1.NotificationService",
+            NotificationServicer(service),
+            notification_service_pb2_grpc.add_NotificationServiceServicer_to_server,
+        ),
+        Registration(
+            "marquee.notify.v1.PersonalDataService",
+            PersonalDataServicer(PersonalDataStore(mongo.database)),
+            personal_data_service_pb2_grpc.add_PersonalDataServiceServicer_to_server,
+        ),
+    ]
     return Application(
-        [registration],
+        registrations,
         [mongo, hub, *messaging.components],
         failure=failure,
         draining=draining,

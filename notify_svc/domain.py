@@ -55,6 +55,14 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRecipient:
+    """What is held on a person beside what they are told, with their newest sequence number."""
+
+    recipient: Recipient
+    last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class NamedMovie:
     """A movie, with what it takes to tell of it.
 

@@ -8,6 +8,7 @@ from marquee.reco.v1 import (
     catalog_service_pb2_grpc,
     interaction_service_pb2_grpc,
     model_service_pb2_grpc,
+    personal_data_service_pb2_grpc,
     recommendation_service_pb2_grpc,
 )
 
@@ -23,6 +24,7 @@ from reco_svc.index.movie_index import use_one_thread_per_search
 from reco_svc.rpc.catalog import CatalogServicer
 from reco_svc.rpc.interactions import InteractionServicer
 from reco_svc.rpc.models import ModelServicer
+from reco_svc.rpc.personal_data import PersonalDataServicer
 from reco_svc.rpc.recommendations import RecommendationServicer
 from reco_svc.service.catalog import CatalogService
 from reco_svc.service.interactions import InteractionService
@@ -37,6 +39,7 @@ from reco_svc.store.interactions import InteractionStore
 from reco_svc.store.models import EmbeddingStore, ModelStore
 from reco_svc.store.movies import Catalog, MovieStore
 from reco_svc.store.people import ProfileStore, ToldListStore
+from reco_svc.store.personal_data import PersonalDataStore
 from reco_svc.trainer_process import TrainerProcess
 
 NAME = "marquee-reco"
@@ -129,6 +132,11 @@ async def bootstrap(settings: RecoSettings) -> Application:
             "marquee.reco.v1.ModelService",
             ModelServicer(model_service),
             model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+        ),
+        Registration(
+            "marquee.reco.v1.PersonalDataService",
+            PersonalDataServicer(PersonalDataStore(database)),
+            personal_data_service_pb2_grpc.add_PersonalDataServiceServicer_to_server,
         ),
     ]
     components: list[Component] = [

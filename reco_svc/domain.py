@@ -192,6 +192,14 @@ class ProfileVersion:
     deleted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class HeldState:
+    """A person's state as it is held, with the version of their deletion; 0: they were not."""
+
+    state: UserState
+    deleted_version: int = 0
+
+
 class ModelStatus(enum.IntEnum):
     """Where a model stands; the numbers are those of the contract."""
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from mesh.events import Event
 from mesh.mongo.client import Session
 from reco_svc.domain import (
+    HeldState,
     Interaction,
     Model,
     Movie,
@@ -158,6 +159,22 @@ class ToldLists(Protocol):
 
     async def put_first(self, lists: Sequence[tuple[str, ToldList]]) -> None:
         """Writes lists of people who have none."""
+
+
+class PersonalData(Protocol):
+    """What is held on one person; see `reco_svc.store.personal_data.PersonalDataStore`."""
+
+    async def state(self, user_id: str) -> HeldState | None:
+        """Returns their state."""
+
+    async def taste(self, user_id: str) -> tuple[UserProfile, ProfileVersion] | None:
+        """Returns what the user service told of them, and the event that did."""
+
+    async def told_list(self, user_id: str) -> ToldList | None:
+        """Returns the list they were last told of."""
+
+    def batches(self, user_id: str) -> AsyncIterator[RecordedBatch]:
+        """Yields everything recorded of them, the latest first."""
 
 
 class Models(Protocol):

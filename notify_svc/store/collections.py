@@ -6,7 +6,7 @@ from pymongo import IndexModel
 
 from mesh.mongo.client import Document
 from mesh.mongo.migrations import CollectionSpec, object_schema
-from notify_svc.domain import Channel, Delivery, Notification, Recipient
+from notify_svc.domain import Channel, Delivery, Notification, Outcome, Recipient
 
 DATABASE = "marquee_notify"
 RECIPIENTS = "recipients"
@@ -146,3 +146,16 @@ def delivery_row(delivery: Delivery) -> Document:
         "notification_id": delivery.notification_id,
         "create_time": delivery.create_time,
     }
+
+
+def to_delivery(row: Document) -> Delivery:
+    """Reads a row of `deliveries`."""
+    return Delivery(
+        id=row["_id"],
+        event_id=row["event_id"],
+        user_id=row["user_id"],
+        channel=Channel(row["channel"]),
+        outcome=Outcome(row["outcome"]),
+        notification_id=row["notification_id"],
+        create_time=row["create_time"],
+    )

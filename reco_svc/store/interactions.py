@@ -130,12 +130,12 @@ class InteractionStore:
     async def state(self, user_id: str) -> UserState:
         """Returns a person's state; an empty one with watermark 0 if nothing was recorded."""
         document = await self._states.find_one({"_id": user_id})
-        return UserState(user_id, 0, ()) if document is None else _to_state(document)
+        return UserState(user_id, 0, ()) if document is None else to_state(document)
 
     async def states(self, *, batch: int = 200) -> AsyncIterator[UserState]:
         """Yields the state of everybody."""
         async for document in self._states.find(batch_size=batch):
-            yield _to_state(document)
+            yield to_state(document)
 
     async def page(
         self, user_id: str, before: tuple[int, int] | None, size: int
@@ -165,6 +165,16 @@ class InteractionStore:
             lookup = min(2 * lookup, _LONGEST_LOOKUP)
         return found[:size]
 
+    async def batches_of(self, user_id: str) -> AsyncIterator[RecordedBatch]:
+        """Yields everything recorded of a person, the latest first."""
+        for top in range(await self._watermark(user_id), 0, -_LONGEST_LOOKUP):
+            wanted = range(top, max(0, top - _LONGEST_LOOKUP), -1)
+            ids = [_batch_id(user_id, watermark) for watermark in wanted]
+            found = {row["_id"]: row async for row in find_by_ids(self._batches, ids)}
+            for batch_id in ids:
+                if batch_id in found:
+                    yield _to_batch(found[batch_id])
+
     async def any(self) -> bool:
         """Tells whether anything is recorded."""
         # One document per person, and counted: the embedded database reads a whole collection to
@@ -177,12 +187,7 @@ class InteractionStore:
         How long it takes grows with what there is: call it under a `pymongo.timeout` of its own.
         """
         async for batch in self._batches.find({}, batch_size=500).sort("_id", 1):
-            yield RecordedBatch(
-                batch["user_id"],
-                int(batch["_id"].rpartition("/")[2]),
-                tuple(_rows(batch)),
-                batch["record_time"],
-            )
+            yield _to_batch(batch)
 
     async def forget(self, user_id: str, deleted_version: int, session: Session) -> int:
         """Deletes a person's interactions and history; later ones are refused until `revive`.
@@ -260,7 +265,17 @@ def _rows(batch: Document) -> list[Interaction]:
     ]
 
 
-def _to_state(document: Document) -> UserState:
+def _to_batch(batch: Document) -> RecordedBatch:
+    return RecordedBatch(
+        batch["user_id"],
+        int(batch["_id"].rpartition("/")[2]),
+        tuple(_rows(batch)),
+        batch["record_time"],
+    )
+
+
+def to_state(document: Document) -> UserState:
+    """Reads a document of `user_state`."""
     return UserState(
         user_id=document["_id"],
         watermark=document["version"],

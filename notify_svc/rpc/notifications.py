@@ -12,9 +12,8 @@ from marquee.notify.v1 import notification_service_pb2_grpc as pb_grpc
 
 from mesh.pages import decode_page_token, encode_page_token
 from mesh.telemetry.spans import span_of_cause
-from mesh.times import to_timestamp
 from mesh.validation import Violations
-from notify_svc.domain import Notification
+from notify_svc.rpc.convert import notification_to_proto
 from notify_svc.service import NotificationService
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -46,7 +45,7 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
             request.user_id, before=before, limit=limit, unread_only=request.unread_only
         )
         return pb.ListNotificationsResponse(
-            notifications=[_to_proto(notification) for notification in page],
+            notifications=[notification_to_proto(notification) for notification in page],
             next_page_token=encode_page_token(listing, [page[-1].sequence]) if more else "",
         )
 
@@ -96,19 +95,6 @@ class NotificationServicer(pb_grpc.NotificationServiceServicer):
                     yield pb.SubscribeResponse(heartbeat=pb.Heartbeat(), cursor=cursor)
                     continue
                 with span_of_cause("deliver stream", notification.traceparent):
-                    yield pb.SubscribeResponse(notification=_to_proto(notification), cursor=cursor)
-
-
-def _to_proto(notification: Notification) -> pb.Notification:
-    read_time = notification.read_time
-    return pb.Notification(
-        id=notification.id,
-        user_id=notification.user_id,
-        topic=notification.topic,
-        title=notification.title,
-        body=notification.body,
-        movie_ids=notification.movie_ids,
-        create_time=to_timestamp(notification.create_time),
-        read_time=None if read_time is None else to_timestamp(read_time),
-        sequence=notification.sequence,
-    )
+                    yield pb.SubscribeResponse(
+                        notification=notification_to_proto(notification), cursor=cursor
+                    )

@@ -1,0 +1,1 @@
+"""The servicers: message in, use case, message out."""
