@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from marquee.user.v1 import user_pb2
+from marquee.user.v1 import user_service_pb2 as pb
 
 from mesh.times import to_timestamp
-from user_svc.domain import Account, Channel
+from user_svc.domain import Account, Change, Channel
 
 CHANNELS: Mapping[int, Channel] = {
     user_pb2.CHANNEL_INBOX: Channel.INBOX,
@@ -53,4 +54,20 @@ def to_preferences(account: Account) -> user_pb2.Preferences:
         ],
         update_time=None if moment is None else to_timestamp(moment),
         etag=account.preferences_etag,
+    )
+
+
+def to_user_change(change: Change) -> pb.UserChange:
+    """Returns an entry of the audit trail."""
+    cause = change.cause
+    return pb.UserChange(
+        user_id=change.user_id,
+        version=change.version,
+        change_time=to_timestamp(change.moment),
+        actor=cause.actor,
+        method=cause.method,
+        fields=change.fields,
+        etag=change.etag,
+        request_id=cause.request_id,
+        trace_id=cause.trace_id,
     )

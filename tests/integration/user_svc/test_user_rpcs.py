@@ -3,56 +3,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import field_mask_pb2
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from marquee.events.v1 import events_pb2
 from marquee.user.v1 import user_pb2
 from marquee.user.v1 import user_service_pb2 as pb
-
-
-def ada(**changes: Any) -> user_pb2.User:
-    values: dict[str, Any] = {
-        "id": "ada",
-        "display_name": "Ada",
-        "email": "Ada@example.org",
-        "locale": "en-GB",
-        "time_zone": "Europe/London",
-        "attributes": {"$shoe.size": "37"},
-    }
-    return user_pb2.User(**{**values, **changes})
-
-
-def mask(*paths: str) -> field_mask_pb2.FieldMask:
-    return field_mask_pb2.FieldMask(paths=paths)
-
-
-async def create(world: Any, user: user_pb2.User, request_id: str = "") -> user_pb2.User:
-    request = pb.CreateUserRequest(user=user, request_id=request_id)
-    return (await world.stub.CreateUser(request)).user
-
-
-async def get(world: Any, user_id: str) -> user_pb2.User:
-    return (await world.stub.GetUser(pb.GetUserRequest(user_id=user_id))).user
-
-
-async def failure(call: Any) -> tuple[grpc.StatusCode, dict[str, Any]]:
-    """Returns the code of a call that fails, and its details by message name."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = rpc_status.from_call(caught.value)
-    details = {}
-    for packed in status.details if status else ():
-        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest):
-            if packed.Is(kind.DESCRIPTOR):
-                details[kind.DESCRIPTOR.name] = kind.FromString(packed.value)
-    return caught.value.code(), details
-
-
-async def violations(call: Any) -> list[str]:
-    code, details = await failure(call)
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    return [violation.field for violation in details["BadRequest"].field_violations]
+from support.users import ada, create, failure, get, mask, violations
 
 
 async def test_a_user_is_created_read_changed_and_deleted(world: Any) -> None:
@@ -221,31 +175,6 @@ async def test_a_deleted_user_leaves_no_personal_data(world: Any) -> None:
             text = str(row).lower()
             assert "example.org" not in text
             assert "london" not in text
-
-
-async def test_pages_neither_skip_nor_repeat_while_users_come_and_go(world: Any) -> None:
-    for number in range(10, 20):
-        await create(world, ada(id=f"user{number}", email=""))
-    seen: list[str] = []
-    token = ""
-    while True:
-        request = pb.ListUsersRequest(page_size=3, page_token=token)
-        page = await world.stub.ListUsers(request)
-        seen += [user.id for user in page.users]
-        if len(seen) == 3:
-            await create(world, ada(id="user105", email=""))  # behind the position
-            await create(world, ada(id="user155", email=""))  # before it
-            await world.stub.DeleteUser(pb.DeleteUserRequest(user_id="user12"))  # at it
-        token = page.next_page_token
-        if not token:
-            break
-    expected = [f"user{number}" for number in range(10, 20)]
-    assert seen == sorted([*expected, "user155"])
-    everything = await world.stub.ListUsers(pb.ListUsersRequest())
-    assert [user.id for user in everything.users] == sorted(
-        {*expected, "user155", "user105"} - {"user12"}
-    )
-    assert everything.next_page_token == ""
 
 
 async def test_preferences_are_empty_then_set_then_stale(world: Any) -> None:

@@ -9,6 +9,8 @@ from user_svc.domain import (
     change_preferences,
     change_profile,
     fingerprint,
+    has_controls,
+    is_blank,
     is_email,
     is_time_zone,
     open_account,
@@ -35,6 +37,36 @@ def test_only_named_fields_change() -> None:
     )
     assert changed.profile == Profile("Countess", ADA.email, "en-GB", "", {"a": "1"})
     assert (changed.version, changed.profile_time, changed.create_time) == (2, LATER, THEN)
+
+
+def test_single_attributes_are_merged() -> None:
+    before = change_profile(
+        account(),
+        Profile("Ada", attributes={"a": "1", "b": "2", "c.d": "3"}),
+        ["attributes"],
+        etag="",
+        moment=THEN,
+    )
+    values = Profile("Ignored", attributes={"a": "one", "e": "5", "f": "ignored"})
+    fields = ["attributes.a", "attributes.c.d", "attributes.e", "attributes.missing"]
+    after = change_profile(before, values, fields, etag="", moment=LATER)
+    assert after.profile.attributes == {"a": "one", "b": "2", "e": "5"}
+    assert after.profile.display_name == "Ada"
+    whole = change_profile(before, values, ["attributes", "attributes.a"], etag="", moment=LATER)
+    assert whole.profile.attributes == values.attributes
+
+
+def test_merged_attributes_stay_few() -> None:
+    full = Profile("Ada", attributes={f"k{number}": "" for number in range(64)})
+    before = change_profile(account(), full, ["attributes"], etag="", moment=THEN)
+    values = Profile("", attributes={"new": "", "k0": "other"})
+    change_profile(before, values, ["attributes.k0"], etag="", moment=LATER)
+    fields = ["attributes.new", "attributes.k1"]
+    replaced = change_profile(before, values, fields, etag="", moment=LATER)
+    assert len(replaced.profile.attributes) == 64
+    with pytest.raises(InvalidArgument) as caught:
+        change_profile(before, values, ["attributes.new"], etag="", moment=LATER)
+    assert [violation.field for violation in caught.value.violations] == ["user.attributes"]
 
 
 def test_a_change_needs_the_current_etag_or_none() -> None:
@@ -125,3 +157,23 @@ def test_time_zones() -> None:
     assert is_time_zone("UTC")
     for wrong in ("Europe", "Mars/Olympus", "../etc/passwd", "localtime", "europe/berlin"):
         assert not is_time_zone(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "blank", "controls"),
+    [
+        ("Ada", False, False),
+        ("Ada Lovelace", False, False),
+        ("\N{ZERO WIDTH JOINER}\N{MAN}", False, False),
+        ("", True, False),
+        (" \u00a0\u3000", True, False),
+        ("\u200b\u202e", True, False),
+        ("\t", True, True),
+        ("a\nb", False, True),
+        ("a\u0085b", False, True),
+        ("a\u2028b", False, True),
+        ("a\x7f", False, True),
+    ],
+)
+def test_what_can_be_seen_of_a_text(text: str, blank: bool, controls: bool) -> None:
+    assert (is_blank(text), has_controls(text)) == (blank, controls)

@@ -4,12 +4,8 @@ from marquee.user.v1 import user_pb2
 
 from mesh.validation import Violations
 from user_svc.domain import Channel, TopicPreference
-from user_svc.requests import (
-    read_preferences,
-    read_preferences_mask,
-    read_profile,
-    read_profile_mask,
-)
+from user_svc.requests.preferences import read_preferences, read_preferences_mask
+from user_svc.requests.profiles import read_profile, read_profile_mask, read_request_id
 
 ALL = frozenset({"liked_genres", "disliked_genres", "languages", "topics"})
 
@@ -41,6 +37,8 @@ def test_a_good_user_is_read_as_it_is() -> None:
         (user_pb2.User(), ["user.display_name"]),
         (user_pb2.User(display_name="x" * 201), ["user.display_name"]),
         (user_pb2.User(display_name="a\0b"), ["user.display_name"]),
+        (user_pb2.User(display_name=" \u200b "), ["user.display_name"]),
+        (user_pb2.User(display_name="Ada\nBcc: eve@example.org"), ["user.display_name"]),
         (user_pb2.User(display_name="Ada", email="nonsense"), ["user.email"]),
         (user_pb2.User(display_name="Ada", locale="not a tag"), ["user.locale"]),
         (user_pb2.User(display_name="Ada", time_zone="Mars"), ["user.time_zone"]),
@@ -51,6 +49,10 @@ def test_a_good_user_is_read_as_it_is() -> None:
         (
             user_pb2.User(display_name="Ada", attributes={"": "v", "k": "v" * 1025}),
             ["user.attributes['']", "user.attributes['k']"],
+        ),
+        (
+            user_pb2.User(display_name="Ada", attributes={"k\n": "v", "k": "two\nlines"}),
+            ["user.attributes['k\\n']"],
         ),
         (
             user_pb2.User(email="x", locale="?", time_zone="Mars"),
@@ -85,6 +87,49 @@ def test_masks() -> None:
     read_profile_mask(check, field_mask_pb2.FieldMask(paths=["id", "email"]))
     read_preferences_mask(check, field_mask_pb2.FieldMask(paths=["etag"]))
     assert fields(check) == ["update_mask", "update_mask"]
+
+
+def test_masks_may_name_single_attributes() -> None:
+    check = Violations()
+    paths = ["attributes.a", "attributes.b.c", "email"]
+    assert read_profile_mask(check, field_mask_pb2.FieldMask(paths=paths)) == set(paths)
+    only = field_mask_pb2.FieldMask(paths=["attributes.a"])
+    assert read_profile_mask(check, only) == {"attributes.a"}
+    assert fields(check) == []
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["user.email"],
+        ["email.host"],
+        ["attributes."],
+        ["Email"],
+        [""],
+        ["*", "email"],
+        ["*", "attributes.a"],
+        ["attributes.a", "nonsense"],
+        [f"attributes.{number}" for number in range(129)],
+    ],
+)
+def test_wrong_masks(paths: list[str]) -> None:
+    check = Violations()
+    read_profile_mask(check, field_mask_pb2.FieldMask(paths=paths))
+    assert fields(check) == ["update_mask"]
+
+
+def test_only_named_attributes_are_looked_at() -> None:
+    user = user_pb2.User(attributes={"bad": "v" * 1025, "worse": "v" * 1025, "good": "v"})
+    check = Violations()
+    read_profile(check, user, {"attributes.good", "attributes.bad", "attributes.gone"})
+    assert fields(check) == ["user.attributes['bad']"]
+
+
+@pytest.mark.parametrize("request_id", ["r" * 129, "a\nb", "\0"])
+def test_wrong_request_ids(request_id: str) -> None:
+    check = Violations()
+    read_request_id(check, request_id)
+    assert set(fields(check)) == {"request_id"}
 
 
 def test_good_preferences() -> None:

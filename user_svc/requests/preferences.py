@@ -1,4 +1,4 @@
-"""Requests, checked and read: every bad field is named."""
+"""Requests that change preferences: every bad field is named."""
 
 from __future__ import annotations
 
@@ -8,58 +8,14 @@ from google.protobuf import field_mask_pb2
 from marquee.user.v1 import user_pb2
 
 from mesh.validation import Violations
-from user_svc.domain import (
-    PREFERENCE_FIELDS,
-    USER_FIELDS,
-    Preferences,
-    Profile,
-    TopicPreference,
-    is_email,
-    is_time_zone,
-)
+from user_svc.domain import PREFERENCE_FIELDS, Preferences, TopicPreference
+from user_svc.requests.texts import check_line
 from user_svc.wire import CHANNELS
 
-_MAX_NAME = 200
-_MAX_ATTRIBUTES = 64
-_MAX_ATTRIBUTE_KEY = 128
-_MAX_ATTRIBUTE_VALUE = 1024
 _MAX_GENRES = 100
 _MAX_LANGUAGES = 50
 _MAX_TOPICS = 100
 _MAX_WORD = 64
-
-
-def read_profile(
-    check: Violations, user: user_pb2.User, fields: Sequence[str] | frozenset[str] = USER_FIELDS
-) -> Profile:
-    """Reads the named fields of `request.user`; what is wrong with them is noted in `check`."""
-    if "display_name" in fields:
-        check.text("user.display_name", user.display_name, minimum=1, maximum=_MAX_NAME)
-    if "email" in fields and user.email and not is_email(user.email):
-        check.add("user.email", "does not have the form of an email address")
-    if "locale" in fields and user.locale:
-        check.language("user.locale", user.locale)
-    if "time_zone" in fields and user.time_zone and not is_time_zone(user.time_zone):
-        check.add("user.time_zone", "is not an IANA time zone")
-    if "attributes" in fields:
-        check.count("user.attributes", len(user.attributes), maximum=_MAX_ATTRIBUTES)
-        for key, value in sorted(user.attributes.items())[:_MAX_ATTRIBUTES]:
-            name = f"user.attributes[{key[:40]!r}]"
-            if not 1 <= len(key) <= _MAX_ATTRIBUTE_KEY:
-                check.add(name, f"must have a key of 1 to {_MAX_ATTRIBUTE_KEY} characters")
-            check.text(name, value, maximum=_MAX_ATTRIBUTE_VALUE)
-    return Profile(
-        display_name=user.display_name,
-        email=user.email,
-        locale=user.locale,
-        time_zone=user.time_zone,
-        attributes=dict(user.attributes),
-    )
-
-
-def read_profile_mask(check: Violations, mask: field_mask_pb2.FieldMask) -> frozenset[str]:
-    """Reads the update mask of UpdateUser."""
-    return check.mask("update_mask", mask, USER_FIELDS)
 
 
 def read_preferences_mask(check: Violations, mask: field_mask_pb2.FieldMask) -> frozenset[str]:
@@ -117,7 +73,7 @@ def _check_words(
 ) -> None:
     check.count(field, len(words), maximum=maximum)
     for index, word in enumerate(words[:maximum]):
-        check.text(f"{field}[{index}]{suffix}", word, minimum=1, maximum=_MAX_WORD)
+        check_line(check, f"{field}[{index}]{suffix}", word, maximum=_MAX_WORD)
     _check_unique(check, field, words[:maximum], suffix=suffix)
 
 

@@ -1,83 +1,33 @@
-"""What can be done with users, over ports that the adapters fill."""
+"""The use cases of people, their preferences, and the trail of their changes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
 
 from mesh.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 from mesh.ids import new_id
 from mesh.times import now
 from user_svc.domain import (
     Account,
+    Cause,
+    Change,
+    Page,
+    Position,
     Preferences,
     Profile,
+    UserFilter,
+    change_of_preferences,
+    change_of_profile,
     change_preferences,
     change_profile,
+    creation_of,
+    deletion_of,
     fingerprint,
     open_account,
     require_profile_etag,
 )
-
-ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """What a request id has done.
-
-    Attributes:
-        request_id: The caller's.
-        fingerprint: What was asked for; empty once the user is deleted.
-        account: What was answered; None once the user is deleted.
-    """
-
-    request_id: str
-    fingerprint: str
-    account: Account | None
-
-
-class Changes(Protocol):
-    """What one transaction may read and write; every write also announces itself."""
-
-    async def account(self, user_id: str) -> Account | None:
-        """Returns an account."""
-
-    async def email_owner(self, email: str) -> str | None:
-        """Returns the id of the user with that address."""
-
-    async def deleted_version(self, user_id: str) -> int:
-        """Returns the version at which that id was last deleted, or 0."""
-
-    async def creation(self, request_id: str) -> Creation | None:
-        """Returns what a request id has done."""
-
-    async def remember(self, creation: Creation) -> None:
-        """Keeps what a request id has done."""
-
-    async def add(self, account: Account) -> None:
-        """Stores a new account and announces it."""
-
-    async def replace(self, account: Account) -> None:
-        """Stores a changed account and announces it."""
-
-    async def remove(self, account: Account, *, version: int, moment: datetime) -> None:
-        """Deletes all that is known of a person, keeps the version, and announces it."""
-
-
-class Accounts(Protocol):
-    """Where accounts are kept."""
-
-    async def get(self, user_id: str) -> Account | None:
-        """Returns an account."""
-
-    async def page(self, *, after: str, limit: int) -> list[Account]:
-        """Returns up to `limit` accounts with ids greater than `after`, by id."""
-
-    async def transaction(self, work: Callable[[Changes], Awaitable[ResultT]]) -> ResultT:
-        """Commits all that `work` does, or nothing; `work` may run several times."""
+from user_svc.service.ports import Accounts, Changes, Creation
 
 
 class UserService:
@@ -88,13 +38,13 @@ class UserService:
         self._accounts = accounts
         self._clock = clock
 
-    async def create(self, user_id: str, profile: Profile, *, request_id: str = "") -> Account:
+    async def create(self, user_id: str, profile: Profile, cause: Cause) -> Account:
         """Creates a user.
 
         Args:
             user_id: The id, or empty for a generated one.
             profile: Who they are.
-            request_id: A repeated call with the same one returns the first result; may be empty.
+            cause: The call; one with the same request id returns the first result.
 
         Raises:
             AlreadyExists: Id or address belong to another user.
@@ -102,7 +52,7 @@ class UserService:
             FailedPrecondition: The user that this request id created has been deleted.
         """
         asked = fingerprint(user_id, profile)
-        generated = new_id()
+        generated, request_id = new_id(), cause.request_id
 
         async def work(changes: Changes) -> Account:
             if request_id:
@@ -119,7 +69,7 @@ class UserService:
                 last_version=await changes.deleted_version(chosen),
                 moment=self._clock(),
             )
-            await changes.add(account)
+            await changes.add(account, creation_of(account, cause))
             if request_id:
                 await changes.remember(Creation(request_id, asked, account))
             return account
@@ -134,28 +84,59 @@ class UserService:
         """
         return _found(user_id, await self._accounts.get(user_id))
 
-    async def page(self, *, after: str, limit: int) -> tuple[list[Account], bool]:
-        """Returns users by id.
+    async def batch_get(self, user_ids: Sequence[str]) -> tuple[list[Account], list[str]]:
+        """Returns the users of these ids in their order, each once, and the unknown ids."""
+        wanted = list(dict.fromkeys(user_ids))
+        found = await self._accounts.find(wanted)
+        return (
+            [found[user_id] for user_id in wanted if user_id in found],
+            [user_id for user_id in wanted if user_id not in found],
+        )
+
+    async def page(self, wanted: UserFilter, *, after: Position | None, limit: int) -> Page:
+        """Returns users in the order of the filter.
 
         Args:
-            after: The id after which to begin; empty: from the first.
+            wanted: Which.
+            after: Behind whom to begin; None: with the first.
+            limit: How many at most.
+        """
+        return await self._accounts.page(wanted, after=after, limit=limit)
+
+    async def trail(
+        self, user_id: str, *, before: int | None, limit: int
+    ) -> tuple[list[Change], bool]:
+        """Returns what was changed of a user, the latest first, and whether there is more.
+
+        Args:
+            user_id: Of whom.
+            before: The version under which to begin; None: with the latest change.
             limit: How many at most.
 
-        Returns:
-            The users, and whether there are more.
+        Raises:
+            NotFound: There is none of that id, and none was deleted.
         """
-        found = await self._accounts.page(after=after, limit=limit + 1)
+        found = await self._accounts.trail(user_id, before=before, limit=limit + 1)
+        if not found and before is None:
+            await self.get(user_id)  # a user from before there were trails has an empty one
         return found[:limit], len(found) > limit
 
     async def update(
-        self, user_id: str, values: Profile, fields: Collection[str], *, etag: str = ""
+        self,
+        user_id: str,
+        values: Profile,
+        fields: Collection[str],
+        cause: Cause,
+        *,
+        etag: str = "",
     ) -> Account:
-        """Changes the named fields of a user.
+        """Changes the named fields of a user; see `change_profile`.
 
         Raises:
             NotFound: There is none of that id.
             StaleEtag: The user has changed since the caller read them.
             AlreadyExists: The address belongs to another user.
+            InvalidArgument: There would be too many attributes.
         """
 
         async def work(changes: Changes) -> Account:
@@ -163,12 +144,12 @@ class UserService:
             changed = change_profile(account, values, fields, etag=etag, moment=self._clock())
             if changed.profile.email != account.profile.email:
                 await _require_free_email(changes, changed.profile.email, user_id)
-            await changes.replace(changed)
+            await changes.replace(changed, change_of_profile(account, changed, cause))
             return changed
 
         return await self._accounts.transaction(work)
 
-    async def delete(self, user_id: str, *, etag: str = "") -> None:
+    async def delete(self, user_id: str, cause: Cause, *, etag: str = "") -> None:
         """Deletes a user with their preferences.
 
         Raises:
@@ -179,12 +160,18 @@ class UserService:
         async def work(changes: Changes) -> None:
             account = _found(user_id, await changes.account(user_id))
             require_profile_etag(account, etag)
-            await changes.remove(account, version=account.version + 1, moment=self._clock())
+            await changes.remove(deletion_of(account, cause, self._clock()))
 
         await self._accounts.transaction(work)
 
     async def update_preferences(
-        self, user_id: str, values: Preferences, fields: Collection[str], *, etag: str = ""
+        self,
+        user_id: str,
+        values: Preferences,
+        fields: Collection[str],
+        cause: Cause,
+        *,
+        etag: str = "",
     ) -> Account:
         """Changes the named preferences of a user.
 
@@ -197,7 +184,7 @@ class UserService:
         async def work(changes: Changes) -> Account:
             account = _found(user_id, await changes.account(user_id))
             changed = change_preferences(account, values, fields, etag=etag, moment=self._clock())
-            await changes.replace(changed)
+            await changes.replace(changed, change_of_preferences(account, changed, cause))
             return changed
 
         return await self._accounts.transaction(work)

@@ -1,25 +1,19 @@
-"""People and their preferences: values and the rules that hold for them."""
+"""People and their preferences: values and the rules that hold for their changes."""
 
 from __future__ import annotations
 
 import enum
 import hashlib
-import re
-import zoneinfo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 
 from mesh.errors import FieldViolation, InvalidArgument, StaleEtag
 
 USER_FIELDS = ("display_name", "email", "locale", "time_zone", "attributes")
 PREFERENCE_FIELDS = ("liked_genres", "disliked_genres", "languages", "topics")
-
-# The form that HTML's <input type=email> accepts: https://html.spec.whatwg.org/#valid-e-mail-address
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*\Z")
-_MAX_EMAIL = 254
+MAX_ATTRIBUTES = 64
+_ATTRIBUTE_PREFIX = "attributes."
 
 
 class Channel(enum.StrEnum):
@@ -143,16 +137,22 @@ def change_profile(
     Args:
         account: The account as stored.
         values: New values; those of fields that are not named are ignored.
-        fields: Some of `USER_FIELDS`.
+        fields: Some of `USER_FIELDS`, or `attributes.<key>` for single attributes: one that
+            `values` lacks is removed.
         etag: What the caller believes to change; empty: whatever there is.
         moment: Now.
 
     Raises:
         StaleEtag: The profile has changed since the caller read it.
+        InvalidArgument: There would be too many attributes.
     """
     require_profile_etag(account, etag)
     version = account.version + 1
-    changes = {name: getattr(values, name) for name in fields}
+    names = set(fields)
+    changes = {name: getattr(values, name) for name in names & set(USER_FIELDS)}
+    if "attributes" not in names:
+        keys = [key for key in map(attribute_key, names) if key]
+        changes["attributes"] = _merged(account.profile.attributes, values.attributes, keys)
     return replace(
         account,
         profile=replace(account.profile, **changes),
@@ -160,6 +160,24 @@ def change_profile(
         profile_version=version,
         profile_time=moment,
     )
+
+
+def attribute_key(path: str) -> str:
+    """Returns the key in a path `attributes.<key>`, or an empty text if it is no such path."""
+    return path.removeprefix(_ATTRIBUTE_PREFIX) if path.startswith(_ATTRIBUTE_PREFIX) else ""
+
+
+def _merged(
+    stored: Mapping[str, str], values: Mapping[str, str], keys: Iterable[str]
+) -> Mapping[str, str]:
+    named = set(keys)
+    merged = {key: value for key, value in stored.items() if key not in named}
+    merged |= {key: values[key] for key in named if key in values}
+    if len(merged) > MAX_ATTRIBUTES:
+        raise InvalidArgument(
+            [FieldViolation("user.attributes", f"would be {len(merged)}, over {MAX_ATTRIBUTES}")]
+        )
+    return merged
 
 
 def require_profile_etag(account: Account, etag: str) -> None:
@@ -214,27 +232,6 @@ def fingerprint(user_id: str, profile: Profile) -> str:
     # Lengths keep ("ab", "c") apart from ("a", "bc").
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def email_key(email: str) -> str:
-    """Returns what must be unique among the addresses of all users."""
-    return email.lower()
-
-
-def is_email(value: str) -> bool:
-    """Tells whether a text has the form of an address that HTML forms accept."""
-    return len(value) <= _MAX_EMAIL and _EMAIL.match(value) is not None
-
-
-def is_time_zone(value: str) -> bool:
-    """Tells whether a text names a time zone of the IANA database."""
-    return value in _time_zones()
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    # "localtime" is what some systems call their own zone.
-    return frozenset(zoneinfo.available_timezones() - {"localtime"})
 
 
 def _etag(kind: str, user_id: str, version: int) -> str:

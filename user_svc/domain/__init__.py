@@ -1,0 +1,71 @@
+"""People, their preferences, and the trail of their changes: values and rules."""
+
+from user_svc.domain.accounts import (
+    MAX_ATTRIBUTES,
+    PREFERENCE_FIELDS,
+    USER_FIELDS,
+    Account,
+    Channel,
+    Preferences,
+    Profile,
+    TopicPreference,
+    attribute_key,
+    change_preferences,
+    change_profile,
+    fingerprint,
+    open_account,
+    require_profile_etag,
+)
+from user_svc.domain.changes import (
+    Cause,
+    Change,
+    change_of_preferences,
+    change_of_profile,
+    creation_of,
+    deletion_of,
+)
+from user_svc.domain.filters import (
+    Page,
+    Position,
+    UserFilter,
+    position_of,
+)
+from user_svc.domain.forms import (
+    email_key,
+    has_controls,
+    is_blank,
+    is_email,
+    is_time_zone,
+)
+
+__all__ = [
+    "MAX_ATTRIBUTES",
+    "PREFERENCE_FIELDS",
+    "USER_FIELDS",
+    "Account",
+    "Cause",
+    "Change",
+    "Channel",
+    "Page",
+    "Position",
+    "Preferences",
+    "Profile",
+    "TopicPreference",
+    "UserFilter",
+    "attribute_key",
+    "change_of_preferences",
+    "change_of_profile",
+    "change_preferences",
+    "change_profile",
+    "creation_of",
+    "deletion_of",
+    "email_key",
+    "fingerprint",
+    "has_controls",
+    "is_blank",
+    "is_email",
+    "is_time_zone",
+    "open_account",
+    "position_of",
+    "require_profile_etag",
+]

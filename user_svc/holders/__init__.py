@@ -1,0 +1,1 @@
+"""Who holds something on people: this service, and its peers."""

@@ -1,0 +1,1 @@
+"""What can be done with users, over ports that the adapters fill."""
