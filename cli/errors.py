@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
 
 class CliError(Exception):
     """Something the person at the terminal can act on; `str(error)` is one line.

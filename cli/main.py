@@ -1,78 +1,27 @@
-"""The entry point: the commands, and the one line with which a failed one ends."""
+"""The entry point."""
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from collections.abc import Sequence
-from io import TextIOWrapper
 from typing import NoReturn
 
-import typer
-
-from cli.commands import keys
-from cli.commands.cert import cert
-from cli.commands.demo import demo
-from cli.commands.evaluate import evaluate
-from cli.commands.load import load
-from cli.commands.token import token
-from cli.commands.train import train
-from cli.commands.up import up
-from cli.errors import CliError, report
-from devstack.errors import DevstackError
-
-_INTERRUPTED = 130
-
-app = typer.Typer(
-    name="marquee",
-    help="Marquee recommends movies and tells people about them: run it, fill it, look at it.",
-    add_completion=False,
-    rich_markup_mode=None,
-)
-for command in (up, load, train, evaluate, demo, token, cert):
-    app.command()(command)
-app.add_typer(keys.app, name="keys")
+from cli.errors import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line.
+    """Runs the command line; without arguments it shows the help.
 
     Args:
         arguments: Without the name of the program; None: those of this process.
 
     Raises:
-        SystemExit: Always. 0: done; 1: not done; 2: wrong arguments; 128 + n: ended by signal n.
+        SystemExit: Always, with the status of `cli.application.run`.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a title must not end the command
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(given or ["--help"]))
-
-
-def _run(arguments: Sequence[str]) -> int:
     try:
-        return app(arguments, prog_name="marquee", standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter must not flush into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        return _failed(error)
-
-
-def _failed(error: Exception) -> int:
-    if isinstance(error, typer.TyperException):
-        report(CliError(f"{error.format_message()} (marquee --help shows what there is)"))
-        return error.exit_code
-    if isinstance(error, CliError | DevstackError):
-        report(error)
-        return error.status if isinstance(error, CliError) else 1
-    if os.environ.get("MARQUEE_LOG_LEVEL") == "DEBUG":
-        traceback.print_exception(error)
-    kind = type(error).__name__
-    report(CliError(f"this is a bug: {kind}: {error} (MARQUEE_LOG_LEVEL=DEBUG shows where)"))
-    return 1
+        # It takes a second to load, in which an impatient Ctrl-C is no reason for a traceback.
+        from cli.application import run  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given or ["--help"]))

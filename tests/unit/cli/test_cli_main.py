@@ -1,6 +1,9 @@
 import asyncio
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +11,12 @@ from typer.testing import CliRunner
 
 from cli.address import Entry, find_edge
 from cli.aio import Interrupted, all_or_first_error, run
+from cli.application import app
 from cli.errors import CliError
-from cli.main import app, main
+from cli.main import main
 from devstack.errors import DevstackError
+
+COMMANDS = ("up", "load", "train", "evaluate", "demo", "token", "keys", "cert")
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +49,38 @@ class TestHelp:
             main([])
         assert caught.value.code == 0
         text = capsys.readouterr().out
-        for command in ("up", "load", "train", "evaluate", "demo"):
+        for command in COMMANDS:
             assert f"  {command} " in text
 
-    @pytest.mark.parametrize("command", ["up", "load", "train", "evaluate", "demo"])
+    @pytest.mark.parametrize(
+        "command", ["up", "load", "train", "evaluate", "demo", "token", "keys", "cert"]
+    )
     def test_every_command_explains_itself(self, command: str) -> None:
         result = CliRunner().invoke(app, [command, "--help"])
         assert result.exit_code == 0
         assert len(result.output.splitlines()) > 8
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert re.fullmatch(r"marquee \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'devstack.stack':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from cli.main import main\n"
+        "main(['up'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, b"")
 
 
 class TestWrongArguments:
