@@ -23,8 +23,8 @@ def channel_options(
     """Returns the options of a channel.
 
     The service config of the contracts makes gRPC retry, on UNAVAILABLE, the calls that are safe
-    to repeat, and cuts deadlines to the longest that an RPC allows. A connection that carries calls
-    is pinged, so that a live stream notices a peer that vanished without a word.
+    to repeat. A connection that carries calls is pinged, so that a live stream notices a peer that
+    vanished without a word.
 
     Args:
         target: Where to.
