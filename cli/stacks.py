@@ -16,6 +16,7 @@ from cli.errors import CliError
 from cli.views.stack import progress_line
 from cli.views.text import cell
 from devstack.components import ALL, OTLP, StackConfig
+from devstack.logs import readable
 from devstack.ports import Ports
 from devstack.stack import Progress, ProgressCallback, Stack
 
@@ -116,4 +117,4 @@ def _tail(log: Path) -> list[str]:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return [line for line in lines if line.strip()][-_LOG_LINES:]
+    return [readable(line) for line in lines if line.strip()][-_LOG_LINES:]

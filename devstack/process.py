@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from devstack import guard
+from devstack.logs import readable
 
 _TAIL_BYTES = 16_384
 
@@ -94,7 +95,7 @@ class ChildProcess:
         return await self._process.wait()
 
     def last_line(self) -> str:
-        """The last line that the child has written since it was started, or an empty string."""
+        """The last line that the child has written since it was started, for people; or nothing."""
         try:
             with self.log_path.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
@@ -103,7 +104,7 @@ class ChildProcess:
         except OSError:
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return readable(lines[-1]) if lines else ""
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
