@@ -101,7 +101,11 @@ async def test_ids_and_addresses_are_unique(world: Any) -> None:
 
 
 async def test_only_one_of_many_gets_an_address(world: Any) -> None:
-    calls = [create(world, ada(id=f"user{number}")) for number in range(8)]
+    addresses = ["Ada@example.org", "ada@EXAMPLE.org"] * 4
+    calls = [
+        create(world, ada(id=f"user{number}", email=address))
+        for number, address in enumerate(addresses)
+    ]
     results = await asyncio.gather(*calls, return_exceptions=True)
     lost = [result for result in results if isinstance(result, grpc.aio.AioRpcError)]
     assert len(lost) == 7
