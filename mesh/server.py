@@ -105,6 +105,8 @@ class MeshServer:
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 # Two servers on one port would share its connections unnoticed.
                 ("grpc.so_reuseport", 0),
+                # Connections that say nothing are not kept for two minutes.
+                ("grpc.server_handshake_timeout_ms", 20_000),
                 # Envoy pings an idle connection every 30 s.
                 ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
                 ("grpc.keepalive_permit_without_calls", 1),

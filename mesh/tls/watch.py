@@ -25,9 +25,9 @@ class CertificateWatch:
     """The last usable content of certificate files.
 
     Once a second, and on the event loop, the files are read and their bytes compared: that sees
-    every way of replacing a file, also where a directory's symbolic link is swapped, costs some
-    50 µs, and needs no support of the file system. What cannot be used is not taken; the old
-    content stays in use, with one warning per cause.
+    every way of replacing a file, also where a directory's symbolic link is swapped, costs well
+    under a millisecond, and needs no support of the file system. What cannot be used is not taken;
+    the old content stays in use, with one warning per cause.
     """
 
     def __init__(
