@@ -15,6 +15,7 @@ _MAX_EMAIL = 254
 
 _CONTROLS = {"Cc", "Zl", "Zp"}  # control characters; line and paragraph separators
 _INVISIBLE = {"Cf", "Zs", *_CONTROLS}
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and a symbol that leave a gap
 
 
 def email_key(email: str) -> str:
@@ -45,4 +46,6 @@ def has_controls(text: str) -> bool:
 
 def is_blank(text: str) -> bool:
     """Tells whether nothing of a text is visible."""
-    return all(unicodedata.category(character) in _INVISIBLE for character in text)
+    return all(
+        unicodedata.category(character) in _INVISIBLE or character in _FILLERS for character in text
+    )

@@ -168,6 +168,7 @@ def test_time_zones() -> None:
         ("", True, False),
         (" \u00a0\u3000", True, False),
         ("\u200b\u202e", True, False),
+        ("\u3164\u2800", True, False),
         ("\t", True, True),
         ("a\nb", False, True),
         ("a\u0085b", False, True),

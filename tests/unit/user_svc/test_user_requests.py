@@ -173,6 +173,10 @@ def test_every_bad_preference_is_named() -> None:
         ),
         ALL,
     )
+    for word in ("Film\nNoir", " "):
+        single = Violations()
+        read_preferences(single, user_pb2.Preferences(liked_genres=[word]), ALL)
+        assert fields(single) == ["preferences.liked_genres[0]"]
     assert fields(check)[:3] == [
         "preferences.liked_genres[0]",
         "preferences.liked_genres[2]",
