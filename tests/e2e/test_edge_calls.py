@@ -56,14 +56,16 @@ def _service_address(running: RunningMesh, service: str) -> str:
     ]
 
 
-async def grpcurl(*arguments: str) -> tuple[int, str, str]:
+async def grpcurl(*arguments: str, token: str = "") -> tuple[int, str, str]:
     """Runs grpcurl and returns its status, output and errors."""
+    header = ("-H", f"authorization: Bearer {token}") if token else ()
     beside = Path(sys.executable).with_name("grpcurl")
     command = str(beside) if beside.exists() else shutil.which("grpcurl")
     assert command, "grpcurl is not installed"
     process = await asyncio.create_subprocess_exec(
         command,
         "-plaintext",
+        *header,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -93,7 +95,7 @@ async def test_grpcurl_lists_describes_and_calls(
     assert f"rpc {method}" in described
 
     status, answer, problem = await grpcurl(
-        "-d", json.dumps(request), address, f"{service}/{method}"
+        "-d", json.dumps(request), address, f"{service}/{method}", token=running.token
     )
     assert status == 0, problem
     assert isinstance(json.loads(answer), dict)
@@ -101,8 +103,24 @@ async def test_grpcurl_lists_describes_and_calls(
 
 async def _json(running: RunningMesh, method: str, body: Any) -> httpx.Response:
     url = f"http://{running.stack.endpoints.edge}/{method}"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    headers = {"authorization": f"Bearer {running.token}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
         return await client.post(url, json=body)
+
+
+@pytest.mark.parametrize("way", ["edge", "straight"])
+async def test_without_a_token_there_is_nothing_but_reflection(
+    running: RunningMesh, way: str
+) -> None:
+    for service, (method, request) in CALLS.items():
+        edge = running.stack.endpoints.edge
+        address = edge if way == "edge" else _service_address(running, service)
+        status, _, problem = await grpcurl(
+            "-d", json.dumps(request), address, f"{service}/{method}"
+        )
+        assert status != 0
+        assert "Unauthenticated" in problem
+        assert "TOKEN_MISSING" in problem
 
 
 async def test_json_recommendations_are_explained(running: RunningMesh) -> None:
@@ -130,7 +148,9 @@ async def test_a_bad_request_names_the_field(
     _assert_names(response.json(), field)
 
     for address in (running.stack.endpoints.edge, _service_address(running, method)):
-        status, _, problem = await grpcurl("-d", json.dumps(request_body), address, method)
+        status, _, problem = await grpcurl(
+            "-d", json.dumps(request_body), address, method, token=running.token
+        )
         assert status != 0
         assert "InvalidArgument" in problem
         assert f'"field": "{field}"' in problem or f"{field}:" in problem

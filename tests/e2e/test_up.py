@@ -98,11 +98,24 @@ def _edge(data_dir: Path) -> str:
     return str(json.loads((data_dir / "stack.json").read_text())["endpoints"]["edge"])
 
 
-async def _has_user(edge: str, user_id: str) -> bool:
-    async with grpc.aio.insecure_channel(edge) as channel:
+async def _authorization(data_dir: Path, user_id: str) -> tuple[tuple[str, str]]:
+    """What a person gets from `marquee token`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "token", "--user", user_id, "--data-dir", str(data_dir)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    token, _ = await process.communicate()
+    assert process.returncode == 0
+    return (("authorization", f"Bearer {token.decode().strip()}"),)
+
+
+async def _has_user(data_dir: Path, user_id: str) -> bool:
+    async with grpc.aio.insecure_channel(_edge(data_dir)) as channel:
         try:
             await UserServiceStub(channel).GetUser(
-                user_service_pb2.GetUserRequest(user_id=user_id), timeout=10
+                user_service_pb2.GetUserRequest(user_id=user_id),
+                timeout=10,
+                metadata=await _authorization(data_dir, user_id),
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
@@ -119,6 +132,7 @@ async def test_up_keeps_its_data_and_takes_everything_down(tmp_path: Path) -> No
 
     async with marquee_up(*arguments) as up:
         await up.until(READY, START_S)
+        assert f"TOKEN=$(marquee token --user 196 --data-dir {data_dir})" in up.text
         assert "grpcurl -plaintext" in up.text
         assert "curl" in up.text
         children = psutil.Process(up.process.pid).children(recursive=True)
@@ -126,7 +140,9 @@ async def test_up_keeps_its_data_and_takes_everything_down(tmp_path: Path) -> No
         async with grpc.aio.insecure_channel(_edge(data_dir)) as channel:
             user = user_pb2.User(id="ada", display_name="Ada")
             await UserServiceStub(channel).CreateUser(
-                user_service_pb2.CreateUserRequest(user=user), timeout=10
+                user_service_pb2.CreateUserRequest(user=user),
+                timeout=10,
+                metadata=await _authorization(data_dir, "ada"),
             )
 
         async with marquee_up(*arguments) as second:
@@ -139,7 +155,7 @@ async def test_up_keeps_its_data_and_takes_everything_down(tmp_path: Path) -> No
 
     async with marquee_up(*arguments) as up:
         await up.until(READY, START_S)
-        assert await _has_user(_edge(data_dir), "ada")
+        assert await _has_user(data_dir, "ada")
         children = psutil.Process(up.process.pid).children(recursive=True)
         up.process.send_signal(signal.SIGINT)
         await up.ends(STOP_S)
@@ -147,7 +163,7 @@ async def test_up_keeps_its_data_and_takes_everything_down(tmp_path: Path) -> No
 
     async with marquee_up(*arguments, "--fresh") as up:
         await up.until(READY, START_S)
-        assert not await _has_user(_edge(data_dir), "ada")
+        assert not await _has_user(data_dir, "ada")
         children = psutil.Process(up.process.pid).children(recursive=True)
         victim = next(child for child in children if "notify_svc" in " ".join(child.cmdline()))
         victim.kill()

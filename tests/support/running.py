@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cli.datasets.records import Dataset
 from cli.evaluation import Split
 from cli.mesh_client import Mesh
+from cli.scopes import ALL
 from devstack.stack import Stack
 
 
@@ -17,6 +18,11 @@ class RunningMesh:
     stack: Stack
     mesh: Mesh
     parts: Split
+
+    @property
+    def token(self) -> str:
+        """A token for everything, good for an hour."""
+        return self.stack.issuer.mint("service:tests", ALL, 3600)
 
     @property
     def dataset(self) -> Dataset:
