@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from marquee_envoy.config import ServerTls, UpstreamTls
+
 from devstack import probes
 from devstack.broker import BrokerMissingError, tansu_command
 from devstack.certificates import LOOPBACK, Authority
@@ -40,7 +42,7 @@ CLI: Final = "cli"
 """The name of the certificate that the `marquee` command and the probes show."""
 
 CERTIFICATES: Final = {
-    **{name: (*LOOPBACK, name) for name in (USER, RECO, NOTIFY, "edge")},
+    **{name: (*LOOPBACK, name) for name in (USER, RECO, NOTIFY, ENVOY)},
     CLI: (),
 }
 """Who gets a certificate with TLS, and under which names it is called; of none: only a client."""
@@ -208,9 +210,38 @@ def _envoy(config: StackConfig, directory: DataDirectory, home: Path) -> _Run:
         services={name: config.addresses(name) for name in SERVICES},
         otlp=endpoints.otlp.removeprefix("http://"),
         access_log=directory.log_of("access"),
-        home=home,
+        home=home.absolute(),
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        jwks=Issuer(directory.auth).jwks.absolute(),
+        tls=_edge_tls(config, directory),
+        upstream_tls=_upstream_tls(config, directory),
     )
     return command, {}, probes.envoy_live(config.endpoints.edge_admin)
+
+
+def _edge_tls(config: StackConfig, directory: DataDirectory) -> ServerTls | None:
+    if not config.tls:
+        return None
+    authority = Authority(directory.tls)
+    leaf = authority.leaf(ENVOY)
+    return ServerTls(
+        certificate=leaf.certificate.absolute(),
+        key=leaf.key.absolute(),
+        client_ca=authority.certificate.absolute() if config.mtls else None,
+    )
+
+
+def _upstream_tls(config: StackConfig, directory: DataDirectory) -> UpstreamTls | None:
+    if not config.tls:
+        return None
+    authority = Authority(directory.tls)
+    leaf = authority.leaf(ENVOY)
+    return UpstreamTls(
+        ca=authority.certificate.absolute(),
+        certificate=leaf.certificate.absolute(),
+        key=leaf.key.absolute(),
+    )
 
 
 def _service(name: str, config: StackConfig, directory: DataDirectory, home: Path) -> _Run:

@@ -9,11 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-from marquee_envoy.descriptors import mesh_descriptor_set
-from marquee_envoy.render import EdgeConfig, Endpoint, Upstream, render
+from marquee_envoy.config import EdgeConfig, Endpoint, ServerTls, Upstream, UpstreamTls
+from marquee_envoy.render import write_edge
 
 DRAIN_S = 3.0
 """How long the edge may take to let go of its callers."""
+
+STICKY = "reco"
+"""The service whose replicas cache what they know of users."""
 
 _DRAIN_POLL_S = 0.05
 
@@ -32,6 +35,11 @@ def envoy_command(
     otlp: str,
     access_log: Path,
     home: Path,
+    issuer: str,
+    audience: str,
+    jwks: Path,
+    tls: ServerTls | None = None,
+    upstream_tls: UpstreamTls | None = None,
 ) -> list[str]:
     """Writes Envoy's configuration and the descriptor set, and returns the command to run it.
 
@@ -43,9 +51,12 @@ def envoy_command(
         otlp: Address of the trace receiver, or empty.
         access_log: The file of one JSON line per request.
         home: The directory to write into.
+        issuer: Whose tokens are taken.
+        audience: For whom they must be.
+        jwks: The file of the issuer's keys; must be there.
+        tls: TLS of the edge's port; None: plain text.
+        upstream_tls: TLS towards the services; None: plain text.
     """
-    descriptor_set = home / "marquee.binpb"
-    descriptor_set.write_bytes(mesh_descriptor_set().SerializeToString(deterministic=True))
     settings = home / "envoy.yaml"
     config = EdgeConfig(
         listen=Endpoint.parse(listen),
@@ -55,14 +66,22 @@ def envoy_command(
                 name=name,
                 package=f"marquee.{name}.v1",
                 endpoints=tuple(Endpoint.parse(address) for address in addresses),
+                sticky=name == STICKY,
+                san=name,
             )
             for name, addresses in services.items()
         ),
-        descriptor_set=descriptor_set,
+        descriptor_set=home / "marquee.binpb",
+        issuer=issuer,
+        audience=audience,
+        jwks=jwks,
+        tls=tls,
+        upstream_tls=upstream_tls,
+        secrets=home / "secrets",
         otlp=Endpoint.parse(otlp) if otlp else None,
         access_log=str(access_log),
     )
-    settings.write_text(render(config), encoding="utf-8")
+    write_edge(config, settings)
     return [
         envoy_binary(),
         "--config-path",

@@ -1,4 +1,4 @@
-"""The contracts as Lua tables, for the check of the JSON form (`json_guard.lua`)."""
+"""The contracts as Lua tables, for the check of the JSON form (`lua/json_reader.lua`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS: Final = {
     _F.CPPTYPE_UINT32: ("uint32", "a whole number"),
     _F.CPPTYPE_INT64: ("int64", "a whole number"),
     _F.CPPTYPE_UINT64: ("uint64", "a whole number"),
-    _F.CPPTYPE_DOUBLE: ("float", "a number"),
+    _F.CPPTYPE_DOUBLE: ("double", "a number"),
     _F.CPPTYPE_FLOAT: ("float", "a number"),
     _F.CPPTYPE_BOOL: ("boolean", "a boolean"),
     _F.CPPTYPE_STRING: ("string", "a string"),

@@ -8,37 +8,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from marquee.notify.v1 import notification_service_pb2 as notify_pb
 from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
-from marquee.options.v1 import policy_pb2
 from marquee.reco.v1 import interaction_service_pb2 as interaction_pb
 from marquee.reco.v1 import interaction_service_pb2_grpc as interaction_grpc
 from marquee.user.v1 import user_service_pb2 as user_pb
 from marquee.user.v1 import user_service_pb2_grpc as user_grpc
+from marquee_envoy.config import EdgeConfig, Endpoint, Upstream, Watch
 from marquee_envoy.descriptors import mesh_descriptor_set
-from marquee_envoy.render import EdgeConfig, Endpoint, Upstream, render
+from marquee_envoy.render import write_edge
+from marquee_envoy.rules import RouteRule, rules_of_the_contracts
+from support.tokens import Issuer, bearer
 
 from devstack import guard
 from devstack.edge import envoy_binary
 from devstack.ports import Ports
 
 HOST = "127.0.0.1"
-SHORT_TIMEOUT = timedelta(milliseconds=600)
-SHORT_MAXIMUM = timedelta(milliseconds=1200)
+FAST = Watch(
+    check_interval_s=0.2,
+    recheck_interval_s=0.1,
+    failures_in_a_row=3,
+    failing_calls=10,
+    ejection_interval_s=0.3,
+    ejection_time_s=1.5,
+)
+"""What a test can wait for."""
 
 
 @dataclass
@@ -164,23 +171,28 @@ class Edge:
     address: str
     admin: str
     access_log: Path
+    issuer: Issuer
 
     def post(self, method: str, json: str | bytes = "{}", **headers: str) -> httpx.Response:
-        return httpx.post(
-            f"http://{self.address}/{method}", content=json, headers=headers, timeout=10
-        )
+        """Calls by JSON, with a good token unless the headers bring their own."""
+        sent = {"content-type": "application/json", **dict(bearer(self.issuer.mint())), **headers}
+        return httpx.post(f"http://{self.address}/{method}", content=json, headers=sent, timeout=10)
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Envoy's counters and gauges whose names match."""
+        reply = httpx.get(f"http://{self.admin}/stats", params={"filter": pattern}).text
+        pairs = (line.rpartition(": ") for line in reply.splitlines())
+        return {name: int(value) for name, _, value in pairs if value.isdecimal()}
 
 
-def with_short_timeouts(contracts: FileDescriptorSet) -> FileDescriptorSet:
+def with_short_timeouts() -> list[RouteRule]:
     """GetUser gets timeouts that a test can wait for."""
-    for file in contracts.file:
-        for service in file.service:
-            for method in service.method:
-                if method.name == "GetUser":
-                    policy = method.options.Extensions[policy_pb2.policy]
-                    policy.default_timeout.FromTimedelta(SHORT_TIMEOUT)
-                    policy.max_timeout.FromTimedelta(SHORT_MAXIMUM)
-    return contracts
+    return [
+        replace(rule, max_stream_duration="0.600s", grpc_timeout_header_max="1.200s")
+        if rule.path.endswith("/GetUser")
+        else rule
+        for rule in rules_of_the_contracts()
+    ]
 
 
 @contextmanager
@@ -205,9 +217,11 @@ def serving(calls: Calls) -> Iterator[Endpoint]:
 
 
 @contextmanager
-def running_edge(directory: Path, config: EdgeConfig, wait_for: set[str]) -> Iterator[Edge]:
+def running_edge(
+    directory: Path, config: EdgeConfig, wait_for: set[str], issuer: Issuer
+) -> Iterator[Edge]:
     settings = directory / "envoy.yaml"
-    settings.write_text(render(config))
+    write_edge(config, settings, with_short_timeouts())
     admin = f"{config.admin.host}:{config.admin.port}"
     command = [envoy_binary(), "--config-path", str(settings), "--disable-hot-restart"]
     command += ["--concurrency", "1", "--log-level", "warning"]
@@ -221,7 +235,7 @@ def running_edge(directory: Path, config: EdgeConfig, wait_for: set[str]) -> Ite
     try:
         _until_ready(admin, wait_for, process, directory / "envoy.log")
         edge = f"{config.listen.host}:{config.listen.port}"
-        yield Edge(edge, admin, Path(config.access_log))
+        yield Edge(edge, admin, Path(config.access_log), issuer)
     finally:
         process.terminate()
         process.wait(10)
@@ -264,10 +278,11 @@ def services(calls: Calls) -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def base_config(tmp_path_factory: pytest.TempPathFactory, services: Endpoint) -> EdgeConfig:
-    directory = tmp_path_factory.mktemp("contracts")
-    descriptor_set = directory / "marquee.binpb"
-    descriptor_set.write_bytes(with_short_timeouts(mesh_descriptor_set()).SerializeToString())
+def base_config(
+    tmp_path_factory: pytest.TempPathFactory, services: Endpoint, issuer: Issuer
+) -> EdgeConfig:
+    descriptor_set = tmp_path_factory.mktemp("contracts") / "marquee.binpb"
+    descriptor_set.write_bytes(mesh_descriptor_set().SerializeToString())
     return EdgeConfig(
         listen=Endpoint(HOST, 1),
         admin=Endpoint(HOST, 1),
@@ -276,6 +291,11 @@ def base_config(tmp_path_factory: pytest.TempPathFactory, services: Endpoint) ->
             for name in ("user", "reco", "notify")
         ),
         descriptor_set=descriptor_set,
+        issuer=issuer.name,
+        audience=issuer.audience,
+        jwks=issuer.jwks_path,
+        cors_origins=("https://example.org",),
+        watch=FAST,
         stream_idle_s=1.5,
         max_json_bytes=65536,
     )
@@ -283,7 +303,7 @@ def base_config(tmp_path_factory: pytest.TempPathFactory, services: Endpoint) ->
 
 @pytest.fixture(scope="session")
 def make_edge(
-    tmp_path_factory: pytest.TempPathFactory, base_config: EdgeConfig
+    tmp_path_factory: pytest.TempPathFactory, base_config: EdgeConfig, issuer: Issuer
 ) -> Iterator[EdgeMaker]:
     """Starts an edge; keyword arguments change its configuration."""
     with ExitStack() as started:
@@ -296,10 +316,11 @@ def make_edge(
                 listen=Endpoint(HOST, ports.edge),
                 admin=Endpoint(HOST, ports.edge_admin),
                 access_log=str(directory / "access.log"),
+                secrets=directory / "secrets",
                 **changes,
             )
             names = {"user", "reco", "notify"} if wait_for is None else wait_for
-            return started.enter_context(running_edge(directory, config, names))
+            return started.enter_context(running_edge(directory, config, names, issuer))
 
         yield make
 
@@ -309,7 +330,42 @@ def edge(make_edge: EdgeMaker) -> Edge:
     return make_edge()
 
 
+class _Token(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+):
+    """Shows a token on every call that shows none."""
+
+    def __init__(self, mint: Callable[[], str]) -> None:
+        self._mint = mint
+
+    def _with_token(self, details):
+        metadata = list(details.metadata or ())
+        if not any(key == "authorization" for key, _ in metadata):
+            metadata += bearer(self._mint())
+        return details._replace(metadata=metadata)
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return continuation(self._with_token(details), request)
+
+    def intercept_unary_stream(self, continuation, details, request):
+        return continuation(self._with_token(details), request)
+
+
+@contextmanager
+def open_channel(edge: Edge, mint: Callable[[], str] | None = None) -> Iterator[grpc.Channel]:
+    """A channel whose calls show a token: of a service that may do everything by default."""
+    with grpc.insecure_channel(edge.address) as opened:
+        yield grpc.intercept_channel(opened, _Token(mint or edge.issuer.mint))
+
+
+@pytest.fixture(scope="session")
+def dial() -> Callable[..., AbstractContextManager[grpc.Channel]]:
+    """Returns `open_channel`."""
+    return open_channel
+
+
 @pytest.fixture(scope="session")
 def channel(edge: Edge) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(edge.address) as opened:
+    with open_channel(edge) as opened:
         yield opened

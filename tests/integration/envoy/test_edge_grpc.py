@@ -16,7 +16,8 @@ from marquee.reco.v1 import interaction_service_pb2 as interaction_pb
 from marquee.reco.v1 import interaction_service_pb2_grpc as interaction_grpc
 from marquee.user.v1 import user_service_pb2 as user_pb
 from marquee.user.v1 import user_service_pb2_grpc as user_grpc
-from marquee_envoy.render import REFLECTION_SCOPE_HEADER, Endpoint, Upstream
+from marquee_envoy.config import REFLECTION_SCOPE_HEADER, Endpoint, Upstream
+from support.tokens import bearer
 
 from devstack.otlp import OtlpReceiver
 from devstack.ports import Ports
@@ -63,12 +64,14 @@ def test_an_unknown_path_is_unimplemented(channel, path, reason):
     assert details_of(raised.value, error_details_pb2.ErrorInfo).reason == reason
 
 
-def test_a_method_the_contracts_do_not_know_is_left_to_the_service(channel):
+def test_a_method_without_a_policy_never_reaches_a_service(channel, calls):
+    path = "/marquee.user.v1.UserService/FutureMethod"
     with pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary("/marquee.user.v1.UserService/FutureMethod")(b"")
+        channel.unary_unary(path)(b"")
 
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert "not found" in raised.value.details()
+    assert details_of(raised.value, error_details_pb2.ErrorInfo).reason == "NO_SUCH_METHOD"
+    assert path not in calls.headers
 
 
 def test_the_reflection_scope_cannot_be_set_from_outside(users, calls):
@@ -105,11 +108,11 @@ def test_a_deadline_is_passed_on_and_cut_to_the_maximum(users, calls):
     assert 0.6 < calls.last.time_remaining < 1.3
 
 
-def test_a_silent_stream_is_not_cut(channel, make_edge):
+def test_a_silent_stream_is_not_cut(dial, make_edge):
     # The edge ends unary calls after 1.5 s of silence here; the stream lasts 2.7 s and, before
     # its first message, is silent for 0.9 s. With a shorter limit its silences are longer.
     edge = make_edge(stream_idle_s=0.4)
-    with grpc.insecure_channel(edge.address) as opened:
+    with dial(edge) as opened:
         stub = notify_grpc.NotificationServiceStub(opened)
         stream = stub.Subscribe(notify_pb.SubscribeRequest(user_id="ada"))
         assert [message.cursor for message in stream] == ["0", "1", "2"]
@@ -129,7 +132,7 @@ def test_safe_calls_are_retried_and_others_not(users, calls):
     assert calls.count("DeleteUser") - before[1] == 1
 
 
-def test_a_service_that_is_away_is_unavailable_with_retry_info(make_edge, base_config):
+def test_a_service_that_is_away_is_unavailable_with_retry_info(dial, make_edge, base_config):
     user, _, notify = base_config.upstreams
     away = Upstream(
         name="reco",
@@ -137,7 +140,7 @@ def test_a_service_that_is_away_is_unavailable_with_retry_info(make_edge, base_c
         endpoints=(Endpoint("127.0.0.1", Ports.free().reco),),
     )
     edge = make_edge(wait_for={"user"}, upstreams=(user, away, notify))
-    with grpc.insecure_channel(edge.address) as opened:
+    with dial(edge) as opened:
         stub = interaction_grpc.InteractionServiceStub(opened)
         with pytest.raises(grpc.RpcError) as raised:
             stub.RecordInteractions(interaction_pb.RecordInteractionsRequest(), timeout=5)
@@ -156,7 +159,7 @@ def test_headers_with_underscores_are_refused(edge):
     assert reply.status_code == 400
 
 
-async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, tmp_path):
+async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, issuer, tmp_path):
     port = Ports.free().otlp
     receiver = OtlpReceiver(f"127.0.0.1:{port}", tmp_path / "spans.jsonl")
     await receiver.start()
@@ -166,7 +169,7 @@ async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, tmp
         async with grpc.aio.insecure_channel(edge.address) as opened:
             await user_grpc.UserServiceStub(opened).GetUser(
                 user_pb.GetUserRequest(user_id="ada"),
-                metadata=[("traceparent", f"00-{trace_id}-{parent}-01")],
+                metadata=[("traceparent", f"00-{trace_id}-{parent}-01"), *bearer(issuer.mint())],
             )
         version, passed_trace, passed_span, flags = calls.last.metadata["traceparent"].split("-")
         spans = await receiver.store.wait_for(trace_id, bool, timeout_s=10)
@@ -182,12 +185,12 @@ async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, tmp
     assert span.span_id == passed_span
 
 
-def test_the_access_log_tells_what_happened_and_not_who_asked(make_edge):
+def test_the_access_log_tells_what_happened_and_not_who_asked(dial, make_edge):
     # Nobody listens for the traces: that must not matter to calls.
     edge = make_edge(otlp=Endpoint("127.0.0.1", Ports.free().otlp))
     edge.post("marquee.user.v1.UserService/GetUser?token=secret", '{"userId": "ada"}')
-    edge.post("marquee.user.v1.UserService/GetUser", '{"userId": "ada"}', authorization="secret")
-    with grpc.insecure_channel(edge.address) as opened, pytest.raises(grpc.RpcError):
+    edge.post("marquee.user.v1.UserService/GetUser", '{"userId": "ada"}', cookie="secret")
+    with dial(edge) as opened, pytest.raises(grpc.RpcError):
         user_grpc.UserServiceStub(opened).GetUser(user_pb.GetUserRequest())
 
     give_up_at = time.monotonic() + 10

@@ -7,7 +7,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-from marquee_envoy.render import Endpoint, render
+from marquee_envoy.config import Endpoint
+from marquee_envoy.render import render
 
 from devstack.edge import envoy_binary
 
@@ -26,6 +27,8 @@ def test_the_command_lines_configuration_is_valid(tmp_path):
     arguments = ["--user", "users.mesh:50051", "--reco", "10.0.0.1:1", "10.0.0.2:1"]
     arguments += ["--notify", "[::1]:50053", "--otlp", "collector:4317"]
     arguments += ["--cors-origin", "https://example.org", "--trace-percent", "12.5"]
+    arguments += ["--issuer", "https://id.example", "--audience", "marquee"]
+    arguments += ["--jwks", "https://id.example/keys"]
     arguments += ["--descriptor-set", str(tmp_path / "marquee.binpb")]
     rendered = subprocess.run(
         [sys.executable, "-m", "marquee_envoy", *arguments],
@@ -55,6 +58,6 @@ def test_configurations_with_and_without_traces_are_valid(tmp_path, base_config,
 
 def test_validation_does_notice_mistakes(tmp_path, base_config):
     settings = tmp_path / "envoy.yaml"
-    settings.write_text(render(base_config).replace("lb_policy: LEAST_REQUEST", "lb_policy: WISH"))
+    settings.write_text(render(base_config).replace('"LEAST_REQUEST"', '"WISH"'))
 
     assert validate(settings).returncode != 0

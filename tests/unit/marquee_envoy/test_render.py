@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from marquee_envoy.__main__ import main
-from marquee_envoy.descriptors import mesh_descriptor_set, methods_of
+from marquee_envoy.config import EdgeConfig, Endpoint, Upstream
+from marquee_envoy.descriptors import mesh_descriptor_set
 from marquee_envoy.local_replies import LOCAL_REPLIES
-from marquee_envoy.render import EdgeConfig, Endpoint, Upstream, render
+from marquee_envoy.render import bootstrap, render
+
+from mesh import contracts as mesh_contracts
 
 PACKAGES = ("user", "reco", "notify")
 
@@ -30,55 +32,64 @@ def config() -> EdgeConfig:
                 name=name,
                 package=f"marquee.{name}.v1",
                 endpoints=(Endpoint("127.0.0.1", 50051 + number),),
+                sticky=name == "reco",
             )
             for number, name in enumerate(PACKAGES)
         ),
         descriptor_set=Path("/etc/envoy/marquee.binpb"),
+        issuer="https://id.example",
+        audience="marquee",
+        jwks=Path("/etc/envoy/jwks.json"),
     )
 
 
-def route_of(rendered: str, path: str) -> str:
-    """The text of the route of one path."""
-    (block,) = [
-        block
-        for block in re.split(r"\n {14}- ", rendered)
-        if f"match: {{path: {json.dumps(path)}}}" in block
-    ]
-    return block
+def routes_of(tree):
+    manager = tree["static_resources"]["listeners"][-1]["filter_chains"][0]["filters"][0]
+    return manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+
+
+def cluster_of(tree, name):
+    return next(c for c in tree["static_resources"]["clusters"] if c["name"] == name)
 
 
 def test_every_rpc_has_the_route_that_its_policy_asks_for(config, contracts):
-    rendered = render(config, contracts)
-    for name in PACKAGES:
-        for method in methods_of(contracts, f"marquee.{name}.v1"):
-            route = route_of(rendered, method.path)
-            assert f"cluster: {name}\n" in route
-            assert "  timeout: 0s\n" in route  # deadlines are max_stream_duration's business
-            assert ("idle_timeout: 0s" in route) == method.streaming
-            assert ("unavailable" in route) == (method.may_retry and not method.client_streaming)
-            if method.default_timeout is None:
-                assert " max_stream_duration: " not in route
-            else:
-                seconds = method.default_timeout.total_seconds()
-                assert f" max_stream_duration: {seconds:.3f}s" in route
-            longest = method.max_timeout.total_seconds() if method.max_timeout else None
-            expected = "0s" if longest is None else f"{longest:.3f}s"
-            assert f"grpc_timeout_header_max: {expected}" in route
+    routes = {
+        route["match"].get("path"): route for route in routes_of(bootstrap(config, contracts))
+    }
+    policies = mesh_contracts.policies()
+
+    assert set(routes) == {*policies, None}
+    for path, policy in policies.items():
+        route, action = routes[path], routes[path]["route"]
+        streaming = policy.client_streaming or policy.server_streaming
+        assert action["cluster"] == path.split(".")[1]
+        assert action["timeout"] == "0s"  # deadlines are max_stream_duration's business
+        assert action.get("idle_timeout") == ("0s" if streaming else None)
+        resend = policy.retry_safe and not policy.client_streaming
+        assert ("unavailable" in action["retry_policy"]["retry_on"].split(",")) == resend
+        limits = action["max_stream_duration"]
+        assert limits.get("max_stream_duration") == seconds(policy.default_timeout)
+        assert limits["grpc_timeout_header_max"] == (seconds(policy.max_timeout) or "0s")
+        known = route["metadata"]["filter_metadata"]["marquee"]
+        assert (known["scope"], known["cost"]) == (policy.scope, policy.cost)
+        (allowed,) = route["typed_per_filter_config"]["envoy.filters.http.rbac"]["rbac"]["rules"][
+            "policies"
+        ]
+        assert allowed == policy.scope
+        assert ("hash_policy" in action) == bool(policy.subject_field)
 
 
-def test_a_long_lived_stream_is_one_of_them(config, contracts):
-    route = route_of(render(config, contracts), "/marquee.notify.v1.NotificationService/Subscribe")
-
-    assert "idle_timeout: 0s" in route
+def seconds(value):
+    return None if value is None else f"{value:.3f}s"
 
 
 def test_names_are_resolved_and_addresses_are_not(config, contracts):
     user, reco, notify = config.upstreams
     named = replace(reco, endpoints=(Endpoint("reco.mesh", 1), Endpoint("10.0.0.1", 2)))
-    rendered = render(replace(config, upstreams=(user, named, notify)), contracts)
+    tree = bootstrap(replace(config, upstreams=(user, named, notify)), contracts)
 
-    assert rendered.count("type: STRICT_DNS") == 1
-    assert rendered.count("type: STATIC") == 2
+    assert cluster_of(tree, "reco")["type"] == "STRICT_DNS"
+    assert cluster_of(tree, "user")["type"] == cluster_of(tree, "notify")["type"] == "STATIC"
 
 
 def test_without_a_collector_there_is_no_tracer(config, contracts):
@@ -86,7 +97,7 @@ def test_without_a_collector_there_is_no_tracer(config, contracts):
     assert "OpenTelemetryConfig" not in render(config, contracts)
     traced = render(replace(config, otlp=Endpoint("c", 4317)), contracts)
     assert "OpenTelemetryConfig" in traced
-    assert "cluster_name: otlp" in traced
+    assert 'cluster_name: "otlp"' in traced
 
 
 def test_values_cannot_break_out_of_their_place(config, contracts):
@@ -143,17 +154,24 @@ def test_the_edges_own_errors_carry_their_reason():
         assert (info["reason"], info["domain"]) == (reply.reason, "marquee")
         kinds = [detail["@type"].rpartition(".")[2] for detail in reply.as_json["details"]]
         # Those that pass by themselves say when to try again.
-        assert ("RetryInfo" in kinds) == (reply.code in (8, 14) and reply.statuses != (413,))
+        assert ("RetryInfo" in kinds) == (reply.code in (8, 14))
 
 
-def test_the_command_writes_both_files(tmp_path):
+REQUIRED = ["--issuer", "i", "--audience", "a", "--jwks", "/etc/envoy/jwks.json"]
+
+
+def test_the_command_writes_the_files(tmp_path):
     output, descriptor_set = tmp_path / "envoy.yaml", tmp_path / "marquee.binpb"
     where = "/etc/envoy/marquee.binpb"
     arguments = ["--descriptor-set", str(descriptor_set), "--descriptor-set-at", where]
-    main([*arguments, "--output", str(output)])
+    arguments += ["--tls-cert", "/tls/c.pem", "--tls-key", "/tls/k.pem"]
+    arguments += ["--secrets", str(tmp_path / "sds"), "--secrets-at", "/etc/envoy/sds"]
+    main([*REQUIRED, *arguments, "--output", str(output)])
 
     assert json.dumps(where) in output.read_text()
+    assert "/etc/envoy/sds/edge_certificate.json" in output.read_text()
     assert descriptor_set.stat().st_size > 1000
+    assert [file.name for file in (tmp_path / "sds").iterdir()] == ["edge_certificate.json"]
 
 
 @pytest.mark.parametrize(
@@ -161,11 +179,17 @@ def test_the_command_writes_both_files(tmp_path):
     [
         (["--admin", "0.0.0.0:9901"], "loopback"),
         (["--descriptor-set", "/no/such/place/x"], "cannot render"),
+        (["--jwks", "ftp://id.example/keys"], "http"),
+        (["--jwks", "https://user:secret@id.example/keys"], "without credentials"),
+        (["--tls-cert", "/c.pem"], "go together"),
+        (["--tls-cert", "/c.pem", "--tls-key", "/k.pem"], "secret files"),
+        (["--upstream-cert", "/c.pem"], "without a CA"),
+        (["--rate-per-second", "5", "--rate-burst", "4"], "rate_burst"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, arguments, complaint):
     with pytest.raises(SystemExit) as raised:
-        main(["--descriptor-set", str(tmp_path / "x"), *arguments])
+        main([*REQUIRED, "--descriptor-set", str(tmp_path / "x"), *arguments])
 
     assert complaint in str(raised.value.code)
     assert "\n" not in str(raised.value.code)

@@ -1,5 +1,4 @@
--- Checks the JSON form of a request against the contracts before it is transcoded, because the
--- transcoder drops unknown fields silently and names no field when it refuses a value.
+-- Reads the JSON form of a request and finds what the contracts do not allow in it.
 --
 -- The renderer puts three tables in front of this file:
 --   METHODS["/pkg.Service/Method"] = {input = "pkg.Message", stream = bool}
@@ -18,6 +17,7 @@ local INTEGER_RANGES = {
   int64 = {-9223372036854775808, 9223372036854775807},
   uint64 = {0, 18446744073709551615},
 }
+local LARGEST = {float = 3.4028234663852886e38, double = 1.7976931348623157e308}
 local ESCAPES = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
                  ['"'] = '"', ["\\"] = "\\", ["/"] = "/"}
 
@@ -78,21 +78,64 @@ end
 
 local function utf8_of(code)
   if code < 0x80 then return string.char(code) end
-  if code < 0x800 then
-    return string.char(0xC0 + math.floor(code / 64), 0x80 + code % 64)
+  local last = 0x80 + code % 64
+  if code < 0x800 then return string.char(0xC0 + math.floor(code / 64), last) end
+  local third = 0x80 + math.floor(code / 64) % 64
+  if code < 0x10000 then return string.char(0xE0 + math.floor(code / 4096), third, last) end
+  return string.char(0xF0 + math.floor(code / 262144), 0x80 + math.floor(code / 4096) % 64,
+                     third, last)
+end
+
+-- How many bytes follow the first one of a character, and the least and the greatest second byte.
+local function shape_of(first)
+  if first >= 0xC2 and first <= 0xDF then return 1, 0x80, 0xBF end
+  if first >= 0xE0 and first <= 0xEF then
+    return 2, first == 0xE0 and 0xA0 or 0x80, first == 0xED and 0x9F or 0xBF
   end
-  return string.char(0xE0 + math.floor(code / 4096), 0x80 + math.floor(code / 64) % 64,
-                     0x80 + code % 64)
+  if first >= 0xF0 and first <= 0xF4 then
+    return 3, first == 0xF0 and 0x90 or 0x80, first == 0xF4 and 0x8F or 0xBF
+  end
+end
+
+local function is_utf8(value)
+  local at = value:find("[\128-\255]")
+  while at do
+    local size, least, greatest = shape_of(value:byte(at))
+    local second = value:byte(at + 1)
+    if not size or not second or second < least or second > greatest
+       or not value:find("^" .. ("[\128-\191]"):rep(size), at + 1) then
+      return false
+    end
+    at = value:find("[\128-\255]", at + size + 1)
+  end
+  return true
+end
+
+local function read_code(path)
+  local digits = text:match("^u(%x%x%x%x)", position)
+  if not digits then malformed(path, "four hexadecimal digits") end
+  position = position + 5
+  return tonumber(digits, 16)
+end
+
+local function read_character(path)
+  local code = read_code(path)
+  if code < 0xD800 or code > 0xDFFF then return utf8_of(code) end
+  -- Beyond the first 65,536 characters JSON writes two halves.
+  if code < 0xDC00 and text:find("^\\u", position) then
+    position = position + 1
+    local low = read_code(path)
+    if low >= 0xDC00 and low <= 0xDFFF then
+      return utf8_of(0x10000 + (code - 0xD800) * 1024 + low - 0xDC00)
+    end
+  end
+  error({field = path ~= "" and quoted(path) or "body",
+         description = "holds half of a character: a lone surrogate"}, 0)
 end
 
 local function read_escape(path)
   local letter = text:sub(position, position)
-  if letter == "u" then
-    local digits = text:match("^%x%x%x%x", position + 1)
-    if not digits then malformed(path, "four hexadecimal digits") end
-    position = position + 5
-    return utf8_of(tonumber(digits, 16))
-  end
+  if letter == "u" then return read_character(path) end
   if not ESCAPES[letter] then malformed(path, "an escape sequence") end
   position = position + 1
   return ESCAPES[letter]
@@ -107,7 +150,9 @@ local function read_string(path)
       position = #text + 1
       malformed(path, "the end of a string")
     end
-    parts[#parts + 1] = text:sub(position, stop - 1)
+    local part = text:sub(position, stop - 1)
+    if not is_utf8(part) then malformed(path, "text in UTF-8") end
+    parts[#parts + 1] = part
     local byte = text:sub(stop, stop)
     position = stop + 1
     if byte == '"' then return table.concat(parts) end
@@ -140,12 +185,20 @@ local function check_integer(path, kind, number)
   end
 end
 
+local function check_fraction(path, kind, number)
+  if number > LARGEST[kind] or number < -LARGEST[kind] then
+    violate(path, "is out of range for " .. kind)
+  end
+end
+
 local function check_number(path, field, number)
-  if INTEGER_RANGES[field.kind] then
+  if LARGEST[field.kind] then
+    check_fraction(path, field.kind, number)
+  elseif INTEGER_RANGES[field.kind] then
     check_integer(path, field.kind, number)
   elseif field.kind == "enum" then
     check_integer(path, "int32", number)
-  elseif field.kind ~= "float" and field.kind ~= "any" then
+  elseif field.kind ~= "any" then
     violate(path, "must be " .. field.label .. ", not a number")
   end
 end
@@ -157,8 +210,11 @@ local function check_string(path, field, value)
     else
       check_integer(path, field.kind, tonumber(value))
     end
-  elseif field.kind == "float" then
-    if not tonumber(value) and value ~= "NaN" and not value:find("^-?Infinity$") then
+  elseif LARGEST[field.kind] then
+    local number = value:find("^-?%d[%d.eE+-]*$") and tonumber(value)
+    if number then
+      check_fraction(path, field.kind, number)
+    elseif value ~= "NaN" and not value:find("^-?Infinity$") then
       violate(path, "must be a number")
     end
   elseif field.kind == "enum" then
@@ -292,57 +348,4 @@ local function check(method, body)
     violations[#violations + 1] = failure
   end
   return violations
-end
-
-local function json_string(value)
-  return '"' .. value:gsub('[%c"\\]', function(c)
-    return string.format("\\u%04x", c:byte())
-  end) .. '"'
-end
-
-local function refuse(handle, status, code, reason, message, detail)
-  -- Tells the connection manager to leave this answer as it is.
-  handle:streamInfo():dynamicMetadata():set("marquee", "answered", true)
-  handle:respond(
-    {[":status"] = status, ["content-type"] = "application/json"},
-    string.format(
-      '{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
-        .. '"reason":"%s","domain":"%s"}%s]}',
-      code, json_string(message), reason, ERROR_DOMAIN, detail and "," .. detail or ""))
-end
-
-local function refuse_fields(handle, found)
-  local fields, sentences = {}, {}
-  for _, violation in ipairs(found) do
-    fields[#fields + 1] = string.format('{"field":%s,"description":%s}',
-      json_string(violation.field), json_string(violation.description))
-    sentences[#sentences + 1] = violation.field .. ": " .. violation.description
-  end
-  refuse(handle, "400", 3, "INVALID_FIELD", table.concat(sentences, "; "),
-    '{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":['
-      .. table.concat(fields, ",") .. "]}")
-end
-
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local content_type = headers:get("content-type") or ""
-  if content_type:find("^application/grpc") then return end
-
-  local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
-  local method = METHODS[path]
-  if not method then
-    return refuse(handle, "404", 5, "NO_SUCH_METHOD",
-      "nothing is served at this path: call POST /package.Service/Method")
-  end
-  if headers:get(":method") ~= "POST" then
-    return refuse(handle, "405", 12, "NOT_POST", "call this method with POST")
-  end
-  if query ~= "" then
-    return refuse_fields(handle, {{field = quoted(query:match("^[^=&]*")),
-      description = "is a query parameter: put the request into the body, as JSON"}})
-  end
-  local body = handle:body()
-  if not body or body:length() == 0 then return end
-  local found = check(method, body:getBytes(0, body:length()))
-  if #found > 0 then refuse_fields(handle, found) end
 end
