@@ -102,6 +102,7 @@ class ClientCredentials:
         self._url = url
         self._client_id = client_id
         self._secret_file = secret_file
+        self._authorities = httpx.create_ssl_context()  # takes too long for a loop that serves
         self._token = ""
         self._renew_at = 0.0
         self._ends_at = 0.0
@@ -163,7 +164,7 @@ class ClientCredentials:
         except (OSError, UnicodeError):
             raise _missing(f"{self._secret_file} cannot be read") from None
         async with (
-            httpx.AsyncClient(timeout=_ANSWER_SECONDS) as client,
+            httpx.AsyncClient(verify=self._authorities, timeout=_ANSWER_SECONDS) as client,
             client.stream(
                 "POST",
                 self._url,

@@ -13,7 +13,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from mesh.errors import Aborted
+from mesh.errors import Aborted, PermissionDenied
 from mesh.interceptors.base import LayeredInterceptor, ServerCall
 from mesh.interceptors.errors import ErrorLayer
 
@@ -21,8 +21,13 @@ _layer: ContextVar[str] = ContextVar("layer", default="none")
 KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream", "writes_itself"]
 
 
+def judge(request: bytes) -> None:
+    if request == b"forbidden":
+        raise PermissionDenied("FORBIDDEN", "no")
+
+
 class Recording:
-    """A layer that notes who passes through it, and sets a context variable."""
+    """A layer that notes who passes through it, sets a context variable and judges messages."""
 
     def __init__(self, name: str, notes: list[str]) -> None:
         self._name = name
@@ -32,6 +37,7 @@ class Recording:
     @asynccontextmanager
     async def around(self, call: ServerCall) -> AsyncIterator[None]:
         self.calls.append(call)
+        call.checks.append(judge)
         token = _layer.set(self._name)
         self._notes.append(f"enter {self._name}")
         try:
@@ -181,6 +187,15 @@ async def test_an_unreadable_request_is_the_callers_fault(
         await call(channel, kind, b"unreadable")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", [0, 2])
+async def test_every_message_is_judged(kind: str, before: int, channel: grpc.aio.Channel) -> None:
+    requests = [b"a"] * before if kind.startswith("stream") else []
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(channel, kind, *requests, b"forbidden")
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_streams_both_ways_take_turns(channel: grpc.aio.Channel) -> None:

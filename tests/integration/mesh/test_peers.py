@@ -85,6 +85,31 @@ async def test_the_rest_of_a_deadline_is_handed_on(behaviour: Any, serve: Serve)
     assert remaining_seconds() is None
 
 
+async def test_spans_tell_the_deadline_of_every_hop(
+    behaviour: Any, serve: Serve, spans: InMemorySpanExporter
+) -> None:
+    running = await serve()
+    async with running.peer() as channel:
+        users = pb_grpc.UserServiceStub(channel)
+
+        async def outer(request: Any, context: Any) -> None:
+            if request.user_id == "inner":
+                return
+            await asyncio.sleep(0.2)
+            await users.GetUser(pb.GetUserRequest(user_id="inner"))
+
+        behaviour.unary = outer
+        await users.GetUser(GET, timeout=10)
+    await asyncio.sleep(0.1)
+    found = sorted(spans.get_finished_spans(), key=lambda span: span.start_time or 0)
+    assert [span.kind for span in found] == [SpanKind.CLIENT, SpanKind.SERVER] * 2
+    first, second, third, fourth = (span.attributes["marquee.rpc.deadline_s"] for span in found)
+    # grpc sends a timeout with few digits, rounded up.
+    assert 10 >= first >= second - 0.5
+    assert second - 0.15 >= third >= fourth - 0.5
+    assert fourth > 0
+
+
 async def test_one_trace_from_caller_to_server_and_on(
     behaviour: Any, serve: Serve, spans: InMemorySpanExporter
 ) -> None:
