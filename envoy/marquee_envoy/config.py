@@ -92,8 +92,9 @@ class UpstreamTls:
 class Watch:
     """How the edge finds out which replicas are well."""
 
-    check_interval_s: float = 5.0
-    """Between two health checks of a replica that is well."""
+    check_interval_s: float = 1.0
+    """Between two health checks of a replica that is well; a replica that is about to end must wait
+    longer than this and `check_timeout_s` (MARQUEE_DRAIN_SECONDS) before it takes no more calls."""
     recheck_interval_s: float = 1.0
     """Between two health checks of a replica that is not, or of which nothing is known yet."""
     check_timeout_s: float = 1.0
