@@ -137,6 +137,7 @@ async def test_with_mutual_tls_nobody_gets_in_without_a_certificate(
             )
 
         authority = Authority(data / "tls")
+        capsys.readouterr()
         cert("ada", data_dir=data)
         certificate, key = map(Path, capsys.readouterr().out.split())
         ours = TlsFiles(certificate, key, authority.certificate)
