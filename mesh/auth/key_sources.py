@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,10 +42,11 @@ class KeySource(Protocol):
 
 
 class KeyFile:
-    """A file, looked at every second and read when it has changed.
+    """A file, read every second and parsed when it has changed.
 
-    Replace it by renaming a new one over it: one that is written in place can be read half done,
-    which counts as unreadable until the next look.
+    Its bytes are compared, since times of modification are too coarse for one that is written in
+    place. Rather replace it by renaming: one that is read half written counts as unreadable until
+    the next look.
     """
 
     def __init__(self, path: Path, *, cache_seconds: float) -> None:
@@ -52,26 +54,25 @@ class KeyFile:
         self.name = str(path)
         self.poll_seconds = min(_LOOK_SECONDS, cache_seconds)
         self._path = path
-        self._seen: tuple[int, ...] | None = None
+        self._document: bytes | None = None
 
     async def load(self) -> KeySet | None:
-        """Reads the file if it is not the one that was read last; see `KeySource`."""
-        return self._load()
+        """Reads the file; see `KeySource`."""
+        document = self._read()
+        if document == self._document:
+            return None
+        keys = parse_key_set(document)
+        self._document = document
+        return keys
 
-    def _load(self) -> KeySet | None:
+    def _read(self) -> bytes:
         try:
-            status = self._path.stat()
-            version = (status.st_mtime_ns, status.st_ino, status.st_dev, status.st_size)
-            if version == self._seen:
-                return None
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise KeysUnreadable("is not a file")  # reading a pipe would wait
             with self._path.open("rb") as file:
-                document = file.read(MAX_BYTES + 1)
+                return file.read(MAX_BYTES + 1)
         except OSError as error:
             raise KeysUnreadable(f"cannot be read: {error.strerror}") from None
-        keys = parse_key_set(document)
-        # Taken before the reading: a change in between is seen as one at the next look.
-        self._seen = version
-        return keys
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -265,6 +265,7 @@ def test_a_port_in_use_is_one_line_and_2(program: Program, settings: MeshSetting
     ("jwks", "says"),
     [
         (None, "cannot be read: No such file or directory"),
+        ("directory", "is not a file"),
         ("{}", "is not a JSON Web Key Set"),
         ("[", "is not JSON"),
         ('{"keys": []}', "has no key for ES256"),
@@ -274,7 +275,9 @@ def test_keys_that_are_none_are_one_line_and_2(
     program: Program, tmp_path: Path, jwks: str | None, says: str
 ) -> None:
     place = tmp_path / "keys.json"
-    if jwks is not None:
+    if jwks == "directory":
+        place.mkdir()
+    elif jwks is not None:
         place.write_text(jwks)
     status, errors = program.run(MARQUEE_AUTH_JWKS=str(place))
     assert status == 2

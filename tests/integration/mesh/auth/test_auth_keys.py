@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -82,6 +83,14 @@ class TestFile:
             own_issuer.withdraw(old_kid)
             await caller.until(old, "TOKEN_KEY_UNKNOWN")
             assert await caller.reason(new) == ""
+
+    async def test_one_that_is_written_in_place(self, serve: Serve, own_issuer: Issuer) -> None:
+        async with calling(serve, auth_jwks=str(own_issuer.jwks_path)) as caller:
+            token, path = own_issuer.mint(), own_issuer.jwks_path
+            before = path.stat()
+            path.write_text(path.read_text().replace(own_issuer.kid, own_issuer.kid[::-1]))
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            await caller.until(token, "TOKEN_KEY_UNKNOWN")
 
     async def test_the_default_cache_time_does_not_delay_a_file(
         self, serve: Serve, own_issuer: Issuer
