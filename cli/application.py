@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -10,6 +11,7 @@ from importlib import metadata
 from io import TextIOWrapper
 from typing import Annotated
 
+import structlog
 import typer
 
 from cli.commands import keys
@@ -65,6 +67,15 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a title must not end the command
+    # What the mesh's runtime logs in this process is for the person, and not part of the output.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     try:
         return app(arguments, prog_name="marquee", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):

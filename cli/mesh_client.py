@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -60,6 +61,8 @@ async def connect(edge: Edge) -> AsyncIterator[Mesh]:
         CliError: Nothing answers there.
         RpcFailed: A call inside of the context failed and nobody caught its error.
     """
+    # gRPC's core writes to the terminal what is told here in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     async with open_channel(edge.address, token_source=edge.tokens, tls=edge.tls) as channel:
         if not await _answers(channel):
             if edge.tls is not None:

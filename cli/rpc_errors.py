@@ -30,7 +30,7 @@ class RpcFailed(CliError):
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:
-    """Returns code, message and field violations of an error.
+    """Returns code, message, field violations, and why a token was not enough.
 
     Args:
         error: What a call raised.
@@ -39,11 +39,11 @@ def describe(error: grpc.aio.AioRpcError) -> str:
         For example `INVALID_ARGUMENT: user_id: must not be empty`.
     """
     message = one_line(error.details() or "no message")
-    missing = [line for line in map(one_line, _violations(error)) if line not in message]
+    missing = [line for line in map(one_line, _details(error)) if line not in message]
     return "; ".join([f"{error.code().name}: {message}", *missing])
 
 
-def _violations(error: grpc.aio.AioRpcError) -> list[str]:
+def _details(error: grpc.aio.AioRpcError) -> list[str]:
     found = []
     for key, value in error.trailing_metadata() or ():
         if key != _DETAILS:
@@ -52,8 +52,10 @@ def _violations(error: grpc.aio.AioRpcError) -> list[str]:
             status = status_pb2.Status.FromString(value)
         except DecodeError:
             continue
-        bad = error_details_pb2.BadRequest()
+        bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
         for detail in status.details:
             if detail.Unpack(bad):
                 found += [f"{v.field}: {v.description}" for v in bad.field_violations]
+            elif error.code() in _ABOUT_TOKENS and detail.Unpack(info):
+                found.append(" ".join([info.reason, *sorted(info.metadata.values())]))
     return found

@@ -163,7 +163,7 @@ class Certificates:
         self,
         authority: Authority,
         hosts: Mapping[str, Collection[str]],
-        lifetime: timedelta = timedelta(days=1),
+        lifetime: timedelta = timedelta(days=30),
     ) -> None:
         self._authority = authority
         self._hosts = hosts

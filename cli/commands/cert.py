@@ -17,7 +17,7 @@ _CLIENTS = "clients"
 
 def cert(
     name: Annotated[str, typer.Option(metavar="NAME", help="Whose certificate it is.")],
-    lifetime: LifetimeOption = "1d",
+    lifetime: LifetimeOption = "30d",
     data_dir: DataDirOption = DEFAULT_DIRECTORY,
 ) -> int:
     """Issue a client's certificate, for a stack that runs with --mtls.

@@ -50,6 +50,18 @@ def test_details_that_cannot_be_read_do_not_matter(trailer: bytes) -> None:
     assert describe(error) == "UNAVAILABLE: away"
 
 
+def test_why_a_token_is_not_enough() -> None:
+    info = error_details_pb2.ErrorInfo(reason="SCOPE_MISSING", metadata={"scope": "admin"})
+    status = status_pb2.Status(code=7, message="no")
+    status.details.add().Pack(info)
+    denied, missing = (
+        rpc_error(code, "no", trailer=status.SerializeToString())
+        for code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND)
+    )
+    assert describe(denied) == "PERMISSION_DENIED: no; SCOPE_MISSING admin"
+    assert describe(missing) == "NOT_FOUND: no"
+
+
 def test_the_address_is_named() -> None:
     error = RpcFailed(rpc_error(grpc.StatusCode.UNAVAILABLE, "away"), "127.0.0.1:8080")
     assert str(error) == "UNAVAILABLE: away (127.0.0.1:8080)"
