@@ -11,6 +11,9 @@ from google.protobuf import field_mask_pb2
 from mesh.errors import FieldViolation, InvalidArgument
 from mesh.ids import is_id
 
+# An answer has room for fewer, and a request may have a million wrong elements.
+_MOST_VIOLATIONS = 1000
+_MOST_PATHS = 100
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")
 
 
@@ -33,8 +36,9 @@ class Violations:
         return self._found
 
     def add(self, field: str, description: str) -> None:
-        """Notes a violation."""
-        self._found.append(FieldViolation(field, description))
+        """Notes a violation; of very many only the first ones are kept."""
+        if len(self._found) < _MOST_VIOLATIONS:
+            self._found.append(FieldViolation(field, description))
 
     @contextmanager
     def gather(self) -> Iterator[None]:
@@ -94,7 +98,8 @@ class Violations:
         self, field: str, mask: field_mask_pb2.FieldMask, allowed: Sequence[str]
     ) -> frozenset[str]:
         """Resolves an update mask; empty or "*" means every allowed field."""
-        paths = set(mask.paths)
+        self.count(field, len(mask.paths), maximum=_MOST_PATHS)
+        paths = set(mask.paths[:_MOST_PATHS])
         if not paths or paths == {"*"}:
             return frozenset(allowed)
         for path in sorted(paths - set(allowed)):

@@ -16,6 +16,7 @@ _MAX_GENRES = 100
 _MAX_LANGUAGES = 50
 _MAX_TOPICS = 100
 _MAX_WORD = 64
+_MAX_CHANNELS = 16
 
 
 def read_preferences_mask(check: Violations, mask: field_mask_pb2.FieldMask) -> frozenset[str]:
@@ -55,7 +56,12 @@ def _read_topics(
     found = []
     for index, topic in enumerate(topics[:_MAX_TOPICS]):
         channels = []
-        for position, number in enumerate(topic.muted_channels):
+        check.count(
+            f"preferences.topics[{index}].muted_channels",
+            len(topic.muted_channels),
+            maximum=_MAX_CHANNELS,
+        )
+        for position, number in enumerate(topic.muted_channels[:_MAX_CHANNELS]):
             path = f"preferences.topics[{index}].muted_channels[{position}]"
             channel = CHANNELS.get(number)
             if channel is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from heapq import nsmallest
 
 from google.protobuf import field_mask_pb2
 from marquee.user.v1 import user_pb2
@@ -27,7 +28,7 @@ _MAX_REQUEST_ID = 128
 
 def read_request_id(check: Violations, request_id: str) -> str:
     """Reads a request id; an empty one means that there is none."""
-    if has_controls(request_id):
+    if len(request_id) <= _MAX_REQUEST_ID and has_controls(request_id):
         check.add("request_id", "must not contain control characters or line breaks")
     check.text("request_id", request_id, maximum=_MAX_REQUEST_ID)
     return request_id
@@ -47,7 +48,7 @@ def read_profile(
         check.add("user.time_zone", "is not an IANA time zone")
     if "attributes" in fields:
         check.count("user.attributes", len(user.attributes), maximum=MAX_ATTRIBUTES)
-        _check_attributes(check, user, sorted(user.attributes)[:MAX_ATTRIBUTES])
+        _check_attributes(check, user, nsmallest(MAX_ATTRIBUTES, user.attributes))
     else:
         named = {attribute_key(path) for path in fields}
         _check_attributes(check, user, sorted(named & set(user.attributes)))

@@ -119,6 +119,20 @@ def test_a_mask_of_other_fields_is_wrong() -> None:
     assert "'id' cannot be updated; allowed are a, b" in check.found[1].description
 
 
+def test_of_very_many_violations_the_first_are_kept() -> None:
+    check = Violations()
+    for number in range(100_000):
+        check.add(f"rows[{number}]", "is wrong")
+    assert wrong(check)[:2] == ["rows[0]", "rows[1]"]
+    assert len(check.found) <= 1000
+
+
+def test_a_mask_of_very_many_paths_is_wrong_at_once() -> None:
+    check = Violations()
+    check.mask("update_mask", field_mask_pb2.FieldMask(paths=["a"] * 100_000), ["a", "b"])
+    assert wrong(check) == ["update_mask"]
+
+
 def test_violations_raised_within_are_gathered() -> None:
     inner = Violations()
     inner.add("inner", "is wrong")
