@@ -45,9 +45,16 @@ def _service(config: EdgeConfig, upstream: Upstream) -> Tree:
             ]
         },
     }
-    # A host that says NOT_SERVING is draining: better no answer than one from there. And Envoy
-    # never ejects more than half for what they answer, so that there is nothing to panic about.
-    cluster.setdefault("common_lb_config", {})["healthy_panic_threshold"] = {"value": 0}
+    cluster.setdefault("common_lb_config", {}).update(
+        {
+            # A host that says NOT_SERVING is draining: better no answer than one from there. And
+            # Envoy never ejects more than half for what they answer: there is nothing to panic about.
+            "healthy_panic_threshold": {"value": 0},
+            # By default Envoy gathers what it learns of replicas for a second before it heeds it: a
+            # replica that has just come back could fail a second's calls before it is left out.
+            "update_merge_window": "0s",
+        }
+    )
     if config.upstream_tls:
         cluster["transport_socket"] = tls.cluster_socket(config, config.upstream_tls, upstream)
     return cluster

@@ -149,20 +149,20 @@ def _header(name: str, value: str) -> Tree:
     }
 
 
-_GRPC = r"application/grpc([+;].*)?"
-_GRPC_WEB = r"application/grpc-web.*"
+def _in_form(pattern: str) -> Tree:
+    # What the connection manager refuses has passed no filter that could note its form.
+    unnoted = _noted(CONTENT_TYPE, _NO_VALUE, if_absent=True)
+    header = {"name": "content-type", **_content_type(pattern)}
+    return _any(
+        [
+            _noted(CONTENT_TYPE, _content_type(pattern)),
+            _all(unnoted, {"header_filter": {"header": header}}),
+        ]
+    )
 
-IN_GRPC: Final = _any(
-    [
-        _noted(CONTENT_TYPE, _content_type(_GRPC)),
-        # What the connection manager refuses has passed no filter that could note its form.
-        _all(
-            _noted(CONTENT_TYPE, _NO_VALUE, if_absent=True),
-            {"header_filter": {"header": {"name": "content-type", **_content_type(_GRPC)}}},
-        ),
-    ]
-)
+
+IN_GRPC: Final = _in_form(r"application/grpc([+;].*)?")
 """Matches calls by gRPC."""
 
-IN_GRPC_WEB: Final = _noted(CONTENT_TYPE, _content_type(_GRPC_WEB))
+IN_GRPC_WEB: Final = _in_form(r"application/grpc-web.*")
 """Matches calls by grpc-web."""

@@ -44,7 +44,6 @@ def overload_manager(config: EdgeConfig) -> Tree:
             },
             _from("disable_http_keepalive", 0.92),
             _from("stop_accepting_requests", 0.95),
-            _from("stop_accepting_connections", 0.98),
         ],
     }
 

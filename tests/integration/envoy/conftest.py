@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -18,7 +16,6 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -33,6 +30,7 @@ from marquee_envoy.config import EdgeConfig, Endpoint, Upstream, Watch
 from marquee_envoy.descriptors import mesh_descriptor_set
 from marquee_envoy.render import write_edge
 from marquee_envoy.rules import RouteRule, rules_of_the_contracts
+from support.edge_forms import FORMS, Answer
 from support.tokens import Issuer, bearer
 
 from devstack import guard
@@ -188,90 +186,6 @@ class Edge:
         return {name: int(value) for name, _, value in pairs if value.isdecimal()}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How a call ended, whatever form it had."""
-
-    http: int
-    code: int
-    reason: str
-    message: str
-    details: status_pb2.Status
-
-    def detail(self, kind: type[Message]) -> Any:
-        """The first detail of a type, or None."""
-        for packed in self.details.details:
-            if packed.Is(kind.DESCRIPTOR):
-                found = kind()
-                packed.Unpack(found)
-                return found
-        return None
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return dict(self.detail(error_details_pb2.ErrorInfo).metadata)
-
-
-def _answer(http: int, code: int, status: status_pb2.Status) -> Answer:
-    answer = Answer(http, code, "", status.message, status)
-    info = answer.detail(error_details_pb2.ErrorInfo)
-    if info is None:
-        return answer
-    assert info.domain == "marquee"
-    assert status.code == code
-    return replace(answer, reason=info.reason)
-
-
-def _by_grpc(edge: Edge, path: str, body: bytes, metadata: Any) -> Answer:
-    with grpc.insecure_channel(edge.address) as channel:
-        try:
-            channel.unary_unary(path)(body, metadata=metadata, timeout=10)
-        except grpc.RpcError as error:
-            status = rpc_status.from_call(error)
-            assert status is not None, f"no details: {error}"
-            return _answer(200, error.code().value[0], status)
-    return _answer(200, 0, status_pb2.Status())
-
-
-def _by_grpc_web(edge: Edge, path: str, body: bytes, metadata: Any) -> Answer:
-    headers = {"content-type": "application/grpc-web+proto", **dict(metadata)}
-    reply = httpx.post(
-        f"http://{edge.address}{path}",
-        content=struct.pack(">BI", 0, len(body)) + body,
-        headers=headers,
-        timeout=10,
-    )
-    # Trailers may stand in the headers, where there is no message.
-    trailers = dict(reply.headers)
-    at = 0
-    while at < len(reply.content):
-        kind, length = struct.unpack(">BI", reply.content[at : at + 5])
-        if kind & 0x80:
-            lines = reply.content[at + 5 : at + 5 + length].decode().splitlines()
-            trailers |= dict(line.split(":", 1) for line in lines)
-        at += 5 + length
-    packed = trailers.get("grpc-status-details-bin", "")
-    status = status_pb2.Status.FromString(base64.b64decode(packed + "=" * (-len(packed) % 4)))
-    return _answer(reply.status_code, int(trailers["grpc-status"]), status)
-
-
-def _by_json(edge: Edge, path: str, body: bytes, metadata: Any) -> Answer:
-    reply = httpx.post(
-        f"http://{edge.address}{path}",
-        content=body or b"{}",
-        headers={"content-type": "application/json", **dict(metadata)},
-        timeout=10,
-    )
-    if reply.status_code == 200:
-        return _answer(200, 0, status_pb2.Status())
-    status = json_format.Parse(reply.text, status_pb2.Status())
-    return _answer(reply.status_code, status.code, status)
-
-
-FORMS = {"grpc": _by_grpc, "grpc-web": _by_grpc_web, "json": _by_json}
-"""Each calls `path` with a body and headers and tells how it ended."""
-
-
 @pytest.fixture(params=list(FORMS))
 def form(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -283,7 +197,7 @@ def call(form: str) -> Callable[..., Answer]:
 
     def call(edge: Edge, path: str, *, metadata: Any = None, body: bytes = b"") -> Answer:
         shown = bearer(edge.issuer.mint()) if metadata is None else metadata
-        return FORMS[form](edge, path, body, shown)
+        return FORMS[form](edge.address, path, body, shown)
 
     return call
 

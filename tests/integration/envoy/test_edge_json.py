@@ -110,12 +110,63 @@ def test_errors_of_services_become_json(edge):
         (RECORD, '{"interactions": [{"type": 1.5}]}', ["interactions[0].type"]),
         (RECORD, '{"interactions": [{"value": "much"}]}', ["interactions[0].value"]),
         (RECORD, '{"interactions": [{"value": true}]}', ["interactions[0].value"]),
+        (RECORD, '{"interactions": [{"value": 1e999}]}', ["interactions[0].value"]),
+        (RECORD, '{"interactions": [{"value": "-1e999"}]}', ["interactions[0].value"]),
+        (GET_USER, r'{"userId": "\ud83d"}', ["user_id"]),
+        (GET_USER, r'{"userId": "\ude00\ud83d"}', ["user_id"]),
+        (GET_USER, r'{"userId": "\ud83d\u0041"}', ["user_id"]),
+        (GET_USER, b'{"userId": "\xff"}', ["user_id"]),
+        (GET_USER, b'{"userId": "\xc0\xaf"}', ["user_id"]),
+        (GET_USER, b'{"userId": "\xed\xa0\x80"}', ["user_id"]),
+        (GET_USER, b'{"userId": "\xf4\x90\x80\x80"}', ["user_id"]),
+        (GET_USER, b'{"userId": "\xe2\x82"}', ["user_id"]),
+        (UPDATE_USER, b'{"user": {"attributes": {"\xe2": "x"}}}', ["user.attributes"]),
     ],
 )
 def test_a_wrong_request_is_refused_by_the_name_of_its_field(edge, method, body, fields):
     named = refused_fields(edge.post(method, body))
 
     assert named == fields or (fields is None and named)
+
+
+@pytest.mark.parametrize("text", ["\U0001f600", "\u20ac", "\u07ff", "\uffff", "\ud7ff\U0010ffff"])
+@pytest.mark.parametrize("escaped", [True, False])
+def test_every_character_may_be_written(edge, text, escaped):
+    reply = edge.post(GET_USER, json.dumps({"userId": text}, ensure_ascii=escaped).encode())
+
+    assert reply.json()["user"]["id"] == text
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "text/json",
+        "",
+    ],
+)
+def test_a_page_of_another_site_cannot_call_without_asking(edge, calls, content_type):
+    # These are what a browser sends across sites without asking beforehand, or nearly so.
+    before = len(calls.seen)
+    reply = edge.post(GET_USER, '{"userId": "ada"}', **{"content-type": content_type})
+
+    assert reply.status_code == 415
+    assert reply.json()["code"] == 3
+    assert detail(reply.json(), ERROR_INFO)["reason"] == "MALFORMED_REQUEST"
+    assert "application/json" in reply.json()["message"]
+    assert len(calls.seen) == before
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", "application/json;x=y"]
+)
+def test_the_content_type_of_json_may_have_parameters(edge, content_type):
+    reply = edge.post(GET_USER, '{"userId": "ada"}', **{"content-type": content_type})
+
+    assert reply.status_code == 200
 
 
 def test_what_only_the_transcoder_notices_has_the_same_form(edge):
@@ -268,6 +319,25 @@ def test_grpc_web(client, user_id, status):
     assert (trailers or reply.headers)["grpc-status"] == status
     if status == "0":
         assert user_pb.GetUserResponse.FromString(frames[0][1]).user.id == user_id
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://example.org.evil.example", "http://example.org", "null"]
+)
+def test_other_origins_may_not_ask(client, origin):
+    reply = client.options(
+        f"/{GET_USER}", headers={"origin": origin, "access-control-request-method": "POST"}
+    )
+
+    assert "access-control-allow-origin" not in reply.headers
+
+
+def test_no_origin_may_call_unless_named(make_edge):
+    edge = make_edge(cors_origins=())
+    reply = edge.post(GET_USER, '{"userId": "ada"}', origin="https://example.org")
+
+    assert reply.status_code == 200  # who is no browser may send what it likes
+    assert "access-control-allow-origin" not in reply.headers
 
 
 def test_a_browser_may_ask_beforehand(client):

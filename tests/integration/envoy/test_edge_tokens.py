@@ -47,11 +47,11 @@ def test_what_is_no_token_is_refused(call, edge, shown):
 
 
 def test_two_tokens_are_refused(edge):
-    with grpc.insecure_channel(edge.address) as channel, pytest.raises(grpc.RpcError) as raised:
-        tokens = bearer(edge.issuer.mint()) + bearer(edge.issuer.mint())
-        user_grpc.UserServiceStub(channel).GetUser(
-            user_pb.GetUserRequest(user_id="ada"), metadata=tokens
-        )
+    tokens = bearer(edge.issuer.mint()) + bearer(edge.issuer.mint())
+    with grpc.insecure_channel(edge.address) as channel:
+        stub = user_grpc.UserServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.GetUser(user_pb.GetUserRequest(user_id="ada"), metadata=tokens)
 
     assert raised.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
