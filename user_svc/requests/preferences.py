@@ -41,9 +41,9 @@ def read_preferences(
     if "topics" in fields:
         topics = _read_topics(check, preferences.topics)
     return Preferences(
-        liked_genres=tuple(preferences.liked_genres),
-        disliked_genres=tuple(preferences.disliked_genres),
-        languages=tuple(preferences.languages),
+        liked_genres=tuple(preferences.liked_genres[:_MAX_GENRES]),
+        disliked_genres=tuple(preferences.disliked_genres[:_MAX_GENRES]),
+        languages=tuple(preferences.languages[:_MAX_LANGUAGES]),
         topics=topics,
     )
 
@@ -51,7 +51,8 @@ def read_preferences(
 def _read_topics(
     check: Violations, topics: Sequence[user_pb2.TopicPreference]
 ) -> tuple[TopicPreference, ...]:
-    names = [topic.topic for topic in topics]
+    check.count("preferences.topics", len(topics), maximum=_MAX_TOPICS)
+    names = [topic.topic for topic in topics[:_MAX_TOPICS]]
     _check_words(check, "preferences.topics", names, _MAX_TOPICS, suffix=".topic")
     found = []
     for index, topic in enumerate(topics[:_MAX_TOPICS]):

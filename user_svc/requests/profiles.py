@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from heapq import nsmallest
+from collections.abc import Collection, Mapping
 
 from google.protobuf import field_mask_pb2
 from marquee.user.v1 import user_pb2
@@ -46,18 +45,19 @@ def read_profile(
         check.language("user.locale", user.locale)
     if "time_zone" in fields and user.time_zone and not is_time_zone(user.time_zone):
         check.add("user.time_zone", "is not an IANA time zone")
+    check.count("user.attributes", len(user.attributes), maximum=MAX_ATTRIBUTES)
+    attributes = {} if len(user.attributes) > MAX_ATTRIBUTES else dict(user.attributes)
     if "attributes" in fields:
-        check.count("user.attributes", len(user.attributes), maximum=MAX_ATTRIBUTES)
-        _check_attributes(check, user, nsmallest(MAX_ATTRIBUTES, user.attributes))
+        _check_attributes(check, attributes, sorted(attributes))
     else:
         named = {attribute_key(path) for path in fields}
-        _check_attributes(check, user, sorted(named & set(user.attributes)))
+        _check_attributes(check, attributes, sorted(named & set(attributes)))
     return Profile(
         display_name=user.display_name,
         email=user.email,
         locale=user.locale,
         time_zone=user.time_zone,
-        attributes=dict(user.attributes),
+        attributes=attributes,
     )
 
 
@@ -78,11 +78,13 @@ def read_profile_mask(check: Violations, mask: field_mask_pb2.FieldMask) -> froz
     return single | (check.mask("update_mask", whole, USER_FIELDS) if whole.paths else frozenset())
 
 
-def _check_attributes(check: Violations, user: user_pb2.User, keys: Collection[str]) -> None:
+def _check_attributes(
+    check: Violations, attributes: Mapping[str, str], keys: Collection[str]
+) -> None:
     for key in keys:
         name = f"user.attributes[{key[:40]!r}]"
         if not 1 <= len(key) <= _MAX_ATTRIBUTE_KEY:
             check.add(name, f"must have a key of 1 to {_MAX_ATTRIBUTE_KEY} characters")
         elif has_controls(key):
             check.add(name, "must have a key without control characters or line breaks")
-        check.text(name, user.attributes[key], maximum=_MAX_ATTRIBUTE_VALUE)
+        check.text(name, attributes[key], maximum=_MAX_ATTRIBUTE_VALUE)
