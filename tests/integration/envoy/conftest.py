@@ -243,6 +243,7 @@ def running_edge(
     command = [envoy_binary(), "--config-path", str(settings), "--disable-hot-restart"]
     command += ["--concurrency", "1", "--log-level", "warning"]
     command += ["--file-flush-interval-msec", "200"]
+    command += ["--drain-time-s", "2", "--drain-strategy", "immediate"]
     with (directory / "envoy.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command],
