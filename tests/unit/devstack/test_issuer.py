@@ -92,6 +92,13 @@ def test_a_new_key_is_published_before_it_signs(issuer):
     assert {verified(issuer, token)["sub"] for token in (before, after)} == {"ada"}
 
 
+def test_the_newest_key_is_the_newest_whatever_the_clock_says(issuer):
+    kids = [issuer.signing_kid(NOW)]
+    kids += [issuer.rotate(NOW - 3600) for _ in range(5)]
+    assert [key.kid for key in issuer.known_keys(NOW)] == kids
+    assert issuer.signing_kid(NOW + 60) == kids[-1]
+
+
 def test_a_withdrawn_key_is_gone_for_good(issuer):
     old = issuer.signing_kid(NOW)
     with pytest.raises(IssuerError, match="keys rotate"):
@@ -100,7 +107,7 @@ def test_a_withdrawn_key_is_gone_for_good(issuer):
     with pytest.raises(IssuerError, match="signs new tokens"):
         issuer.withdraw(old, NOW + 1)
 
-    issuer.withdraw(old, NOW + SIGNS_AFTER_S)
+    issuer.withdraw(old, NOW + SIGNS_AFTER_S + 1)
 
     assert set(published(issuer)) == {new}
     assert [path.stem for path in (issuer.directory / "keys").iterdir()] == [new]
@@ -156,6 +163,6 @@ class TestServiceTokens:
         tokens.renew(NOW)
         new = issuer.rotate(NOW)
         assert not tokens.renew(NOW + 1)
-        assert tokens.renew(NOW + SIGNS_AFTER_S)
+        assert tokens.renew(NOW + SIGNS_AFTER_S + 1)
         token = token_file(tmp_path / "tokens", "user").read_text()
         assert jwt.get_unverified_header(token)["kid"] == new
