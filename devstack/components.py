@@ -266,6 +266,9 @@ def _service(name: str, config: StackConfig, directory: DataDirectory, home: Pat
         environment["MARQUEE_KAFKA_SESSION_TIMEOUT_MS"] = str(_TANSU_SESSION_TIMEOUT_MS)
     if service in PEER_SCOPES:
         environment["MARQUEE_PEER_TOKEN_FILE"] = str(token_file(directory.tokens, service))
+    if config.replicas == 1:
+        # Nobody else could take the calls that a drain would send elsewhere.
+        environment["MARQUEE_DRAIN_SECONDS"] = "0"
     if service == USER:
         # Among several replicas the edge chooses one that is well.
         one = config.replicas == 1

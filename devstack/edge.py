@@ -102,14 +102,14 @@ def envoy_command(
 
 
 async def drain_envoy(admin: str, patience_s: float = DRAIN_S) -> None:
-    """Asks an Envoy to take no more work, and waits a while for what is under way.
+    """Asks an Envoy to take no more work, and waits a while for its callers to let go of it.
 
-    Health checks of the edge fail from then on, connections are told to go elsewhere, and new
-    ones are still served. It does nothing when Envoy does not answer.
+    From then on it takes no new connection, and tells those that it has to end with the next
+    answer. It does nothing when Envoy does not answer.
 
     Args:
         admin: Address of its admin interface.
-        patience_s: The longest wait; streams may live for hours.
+        patience_s: The longest wait; streams may live for hours, and idle connections, too.
     """
     with suppress(httpx.HTTPError, TimeoutError):
         async with (
@@ -119,11 +119,12 @@ async def drain_envoy(admin: str, patience_s: float = DRAIN_S) -> None:
             ) as client,
         ):
             await client.post("/healthcheck/fail")
-            await client.post("/drain_listeners?graceful")
-            while await _requests_under_way(client):  # noqa: ASYNC110 - Envoy tells of no event
+            # At once: nobody stands in front of this one who would have to notice first.
+            await client.post("/drain_listeners")
+            while await _connections(client):  # noqa: ASYNC110 - Envoy tells of no event
                 await asyncio.sleep(_DRAIN_POLL_S)
 
 
-async def _requests_under_way(client: httpx.AsyncClient) -> int:
-    reply = await client.get("/stats", params={"filter": r"^http\.edge\.downstream_rq_active$"})
+async def _connections(client: httpx.AsyncClient) -> int:
+    reply = await client.get("/stats", params={"filter": r"^http\.edge\.downstream_cx_active$"})
     return sum(int(line.rpartition(":")[2]) for line in reply.text.splitlines())

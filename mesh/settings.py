@@ -51,7 +51,7 @@ class MeshSettings(AuthSettings, TlsSettings):
     drain_seconds: Annotated[
         float,
         Field(ge=0, le=120, description="how long health says NOT_SERVING before connections end"),
-    ] = 0.5
+    ] = 3.0  # the edge checks each second and waits a second for the answer
     grace_seconds: Annotated[
         float, Field(ge=0, le=120, description="how long calls under way may take at the end")
     ] = 10.0
