@@ -11,7 +11,8 @@ from policy_compiler.outputs.durations import seconds
 
 _NEVER_SENT: Final = "connect-failure,refused-stream"
 """Failures before a service has seen the call: it may be sent again, whatever it does."""
-_SAFE: Final = f"{_NEVER_SENT},reset-before-request,unavailable"
+_SAFE: Final = f"{_NEVER_SENT},reset,unavailable"
+"""Also what the end of a replica has cut off, which callers would see as UNAVAILABLE."""
 _NUM_RETRIES: Final = 2
 
 
