@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
+from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -139,8 +141,8 @@ class Subscription:
 
     It waits for the next one for as long as it takes. A stream that ends is begun again where it
     was, after a pause; each notification is given once. Waiting may be cancelled, by
-    `asyncio.timeout` for example, and taken up again: what arrives in between is not lost once the
-    mesh has answered (`cursor` is not empty). Iteration ends after `aclose`, and with the error of
+    `asyncio.timeout` for example, and taken up again: what arrives in between is not lost once
+    `begin` has returned. Iteration ends after `aclose`, and with the error of
     grpc when the mesh refuses the subscription. One task at a time may iterate.
     """
 
@@ -150,6 +152,8 @@ class Subscription:
         self._resumption = resumption
         self._closed = asyncio.Event()
         self._call: Any = None
+        self._answered = False
+        self._ahead: deque[Arrival] = deque()
 
     @property
     def cursor(self) -> str:
@@ -162,6 +166,23 @@ class Subscription:
         if self._call is not None:
             self._call.cancel()
 
+    async def begin(self) -> str:
+        """Waits until the mesh has answered: what happens from then on is told.
+
+        Returns:
+            The cursor; empty if it was closed before.
+
+        Raises:
+            grpc.RpcError: The mesh refuses the subscription.
+            TokenError: There is no token to send.
+        """
+        while not (self._answered or self._closed.is_set()):
+            with contextlib.suppress(StopAsyncIteration):
+                arrival = await self._receive()
+                if arrival is not None:
+                    self._ahead.append(arrival)
+        return self.cursor
+
     def __aiter__(self) -> Self:
         return self
 
@@ -173,15 +194,23 @@ class Subscription:
             grpc.RpcError: The mesh refuses the subscription.
             TokenError: There is no token to send.
         """
+        if self._ahead and not self._closed.is_set():
+            return self._ahead.popleft()
+        while True:
+            arrival = await self._receive()
+            if arrival is not None:
+                return arrival
+
+    async def _receive(self) -> Arrival | None:
+        """Waits for the next message; returns its notification if it is a new one."""
         while not self._closed.is_set():
             failure: grpc.RpcError | None = None
             try:
                 if self._call is None:
                     self._call = self._stub.Subscribe(self._resumption.request())
                 async for message in self._call:
-                    arrival = self._resumption.take(message)
-                    if arrival is not None:
-                        return arrival
+                    self._answered = True
+                    return self._resumption.take(message)
             except grpc.RpcError as error:
                 failure = error
             except asyncio.CancelledError:
@@ -190,9 +219,8 @@ class Subscription:
                     break  # `aclose` did it, not somebody who cancels this task
                 raise
             self._call = None
-            if self._closed.is_set():
-                break
-            await self._pause(self._resumption.pause_after(failure))
+            if not self._closed.is_set():
+                await self._pause(self._resumption.pause_after(failure))
         raise StopAsyncIteration
 
     async def _pause(self, seconds: float) -> None:

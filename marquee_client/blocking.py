@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
+from collections import deque
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -140,6 +142,8 @@ class Subscription:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._call: Any = None
+        self._answered = False
+        self._ahead: deque[Arrival] = deque()
 
     @property
     def cursor(self) -> str:
@@ -153,6 +157,23 @@ class Subscription:
             if self._call is not None:
                 self._call.cancel()
 
+    def begin(self) -> str:
+        """Waits until the mesh has answered: what happens from then on is told.
+
+        Returns:
+            The cursor; empty if it was closed before.
+
+        Raises:
+            grpc.RpcError: The mesh refuses the subscription.
+            TokenError: There is no token to send.
+        """
+        while not (self._answered or self._closed.is_set()):
+            with contextlib.suppress(StopIteration):
+                arrival = self._receive()
+                if arrival is not None:
+                    self._ahead.append(arrival)
+        return self.cursor
+
     def __iter__(self) -> Self:
         return self
 
@@ -164,19 +185,26 @@ class Subscription:
             grpc.RpcError: The mesh refuses the subscription.
             TokenError: There is no token to send.
         """
+        if self._ahead and not self._closed.is_set():
+            return self._ahead.popleft()
+        while True:
+            arrival = self._receive()
+            if arrival is not None:
+                return arrival
+
+    def _receive(self) -> Arrival | None:
+        """Waits for the next message; returns its notification if it is a new one."""
         while self._begun():
             failure: grpc.RpcError | None = None
             try:
                 for message in self._call:
-                    arrival = self._resumption.take(message)
-                    if arrival is not None:
-                        return arrival
+                    self._answered = True
+                    return self._resumption.take(message)
             except grpc.RpcError as error:
                 failure = error
             self._call = None
-            if self._closed.is_set():
-                break
-            self._closed.wait(self._resumption.pause_after(failure))
+            if not self._closed.is_set():
+                self._closed.wait(self._resumption.pause_after(failure))
         raise StopIteration
 
     def _begun(self) -> bool:

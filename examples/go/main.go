@@ -77,7 +77,7 @@ func within(seconds int) (context.Context, context.CancelFunc) {
 }
 
 func createUser(connection *grpc.ClientConn, id string) error {
-	ctx, cancel := within(5)
+	ctx, cancel := within(10)
 	defer cancel()
 	// The request id makes it harmless to ask again.
 	reply, err := userv1.NewUserServiceClient(connection).CreateUser(ctx, &userv1.CreateUserRequest{
@@ -92,7 +92,7 @@ func createUser(connection *grpc.ClientConn, id string) error {
 }
 
 func likeTwoMovies(connection *grpc.ClientConn, user string) error {
-	ctx, cancel := within(10)
+	ctx, cancel := within(15)
 	defer cancel()
 	catalog := recov1.NewCatalogServiceClient(connection)
 	page, err := catalog.ListMovies(ctx, &recov1.ListMoviesRequest{PageSize: 2})
@@ -121,7 +121,7 @@ func likeTwoMovies(connection *grpc.ClientConn, user string) error {
 }
 
 func recommend(connection *grpc.ClientConn, user string) error {
-	ctx, cancel := within(5)
+	ctx, cancel := within(10)
 	defer cancel()
 	reply, err := recov1.NewRecommendationServiceClient(connection).Recommend(ctx, &recov1.RecommendRequest{
 		Subject: &recov1.RecommendRequest_UserId{UserId: user},
@@ -146,7 +146,7 @@ func recommend(connection *grpc.ClientConn, user string) error {
 
 // readAnError asks for more than there is and shows what programs can read in the refusal.
 func readAnError(connection *grpc.ClientConn, user string) error {
-	ctx, cancel := within(5)
+	ctx, cancel := within(10)
 	defer cancel()
 	_, err := recov1.NewRecommendationServiceClient(connection).Recommend(ctx, &recov1.RecommendRequest{
 		Subject: &recov1.RecommendRequest_UserId{UserId: user},

@@ -36,19 +36,19 @@ async function main() {
 async function createUser({ users }) {
   // The request id makes it harmless to ask again.
   const request = { user: { id: user, displayName: 'Ada' }, requestId: `example-${user}` };
-  const reply = await call(users, 'createUser', request, 5);
+  const reply = await call(users, 'createUser', request, 10);
   console.log(`user ${reply.user.id}: ${reply.user.displayName}`);
 }
 
 async function likeTwoMovies({ catalog, interactions }) {
-  const { movies } = await call(catalog, 'listMovies', { pageSize: 2 }, 5);
+  const { movies } = await call(catalog, 'listMovies', { pageSize: 2 }, 10);
   const likes = movies.map((movie) => ({
     eventId: `${user}-likes-${movie.id}`, // recorded once, however often it is sent
     userId: user,
     movieId: movie.id,
     type: 'INTERACTION_TYPE_LIKE',
   }));
-  const { results } = await call(interactions, 'recordInteractions', { interactions: likes }, 10);
+  const { results } = await call(interactions, 'recordInteractions', { interactions: likes }, 15);
   results.forEach(({ status, message }, row) => {
     console.log(`likes ${movies[row].title}: ${status.replace('INTERACTION_STATUS_', '')} ${message}`);
   });
@@ -56,7 +56,7 @@ async function likeTwoMovies({ catalog, interactions }) {
 
 async function recommend({ recommendations }) {
   const request = { userId: user, limit: 5, explain: true };
-  const reply = await call(recommendations, 'recommend', request, 5);
+  const reply = await call(recommendations, 'recommend', request, 10);
   const rows = reply.recommendations.map((found) => [
     found.score.toFixed(3),
     found.source.replace('SOURCE_', ''),
@@ -78,7 +78,7 @@ function printTable(rows) {
 // Asks for more than there is and shows what programs can read in the refusal.
 async function readAnError({ recommendations }) {
   try {
-    await call(recommendations, 'recommend', { userId: user, limit: 100_000 }, 5);
+    await call(recommendations, 'recommend', { userId: user, limit: 100_000 }, 10);
   } catch (error) {
     console.log(`refused: ${readable(error)}`);
     return;

@@ -167,8 +167,9 @@ async def test_waiting_may_be_cancelled_and_taken_up_again(notify: Any, issuer: 
         marquee_client.aio.connect(notify.address, token=token) as marquee,
         marquee.subscribe("ada") as subscription,
     ):
+        assert await subscription.begin()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(0.5):
                 await anext(subscription)
         await notify.notify("Heat")
         async with asyncio.timeout(20):

@@ -277,3 +277,18 @@ def test_closing_ends_a_subscription_that_waits(
     rpc.cancelled()  # returns only once the server's side has seen it
     assert arrived.result(timeout=5) == []
     assert list(subscription) == []
+
+
+def test_a_subscription_has_begun_once_the_mesh_has_answered(
+    channel: grpc_testing.Channel, adapted: Any, pool: ThreadPoolExecutor
+) -> None:
+    subscription = Marquee(adapted).subscribe("ada", "c1")
+    begun = pool.submit(subscription.begin)
+    _, _, rpc = channel.take_unary_stream(SUBSCRIBE)
+    rpc.send_initial_metadata(())
+    assert not begun.done()
+    rpc.send_response(news(2))
+    assert begun.result(timeout=5) == "c2"
+    assert next(subscription).cursor == "c2", "what begin has read is not lost"
+    subscription.close()
+    assert subscription.begin() == "c2"

@@ -102,7 +102,7 @@ public final class Recommend {
     User stored =
         UserServiceGrpc.newBlockingStub(channel)
             .withCallCredentials(token)
-            .withDeadline(within(5))
+            .withDeadline(within(10))
             .createUser(request)
             .getUser();
     System.out.printf("user %s: %s%n", stored.getId(), stored.getDisplayName());
@@ -112,7 +112,7 @@ public final class Recommend {
     List<Movie> movies =
         CatalogServiceGrpc.newBlockingStub(channel)
             .withCallCredentials(token)
-            .withDeadline(within(5))
+            .withDeadline(within(10))
             .listMovies(ListMoviesRequest.newBuilder().setPageSize(2).build())
             .getMoviesList();
     RecordInteractionsRequest.Builder likes = RecordInteractionsRequest.newBuilder();
@@ -128,7 +128,7 @@ public final class Recommend {
     List<InteractionResult> results =
         InteractionServiceGrpc.newBlockingStub(channel)
             .withCallCredentials(token)
-            .withDeadline(within(10))
+            .withDeadline(within(15))
             .recordInteractions(likes.build())
             .getResultsList();
     for (int row = 0; row < results.size(); row++) {
@@ -141,7 +141,7 @@ public final class Recommend {
   private RecommendationServiceGrpc.RecommendationServiceBlockingStub recommendations() {
     return RecommendationServiceGrpc.newBlockingStub(channel)
         .withCallCredentials(token)
-        .withDeadline(within(5));
+        .withDeadline(within(10));
   }
 
   private void recommend() {
