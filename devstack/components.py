@@ -50,6 +50,16 @@ CERTIFICATES: Final = {
 ALL: Final = (MONGODB, KAFKA, OTLP, USER, RECO, NOTIFY, ENVOY)
 """Every component, in the order in which the first of them are started."""
 
+# What a person's shell may hold for another mesh; for a service, empty means unset.
+_NOT_INHERITED = tuple(
+    f"MARQUEE_{name}"
+    for name in (
+        *("TOKEN", "TOKEN_FILE"),
+        *("PEER_TOKEN_FILE", "PEER_TOKEN_URL", "PEER_CLIENT_ID", "PEER_CLIENT_SECRET_FILE"),
+        *("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"),
+        *("PEER_CA_FILE", "PEER_CERT_FILE", "PEER_KEY_FILE"),
+    )
+)
 # Tansu holds a joining group for half of its session timeout before it answers.
 _TANSU_SESSION_TIMEOUT_MS = 6_000
 
@@ -249,6 +259,7 @@ def _service(name: str, config: StackConfig, directory: DataDirectory, home: Pat
     service = service_of(name)
     address = f"{config.host}:{config.ports.of(name)}"
     environment = {
+        **dict.fromkeys(_NOT_INHERITED, ""),
         "MARQUEE_MONGODB_URI": endpoints.mongodb_uri,
         "MARQUEE_KAFKA_BOOTSTRAP": endpoints.kafka_bootstrap,
         "MARQUEE_LISTEN": address,

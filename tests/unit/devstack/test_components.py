@@ -57,7 +57,41 @@ def test_services_are_told_whom_to_trust_and_who_they_are(directory):
     assert user["MARQUEE_RECO_TARGET"] == "127.0.0.1:50052"
     assert user["MARQUEE_NOTIFY_TARGET"] == "127.0.0.1:50053"
     # It calls nobody.
-    assert not {"MARQUEE_PEER_TOKEN_FILE", "MARQUEE_RECO_TARGET"} & set(reco)
+    assert reco["MARQUEE_PEER_TOKEN_FILE"] == ""
+    assert "MARQUEE_RECO_TARGET" not in reco
+
+
+def test_nothing_of_another_mesh_is_inherited(directory):
+    environment = service_environment(StackConfig(), directory)
+
+    # Empty is unset, as mesh.settings reads it, and stands before what the shell has.
+    for name in ("TOKEN", "PEER_TOKEN_URL", "TLS_CERT_FILE", "TLS_CLIENT_CA_FILE", "PEER_CA_FILE"):
+        assert environment[f"MARQUEE_{name}"] == ""
+
+
+def test_with_tls_services_show_and_ask_for_certificates(directory):
+    config = StackConfig(tls=True, replicas=2)
+    user, reco = (service_environment(config, directory, name) for name in ("user-1", "reco-0"))
+
+    tls = directory.path / "tls"
+    assert user["MARQUEE_TLS_CERT_FILE"] == str(tls / "user.pem")
+    assert user["MARQUEE_TLS_KEY_FILE"] == str(tls / "user-key.pem")
+    assert user["MARQUEE_TLS_CLIENT_CA_FILE"] == str(tls / "ca.pem")
+    assert user["MARQUEE_PEER_CERT_FILE"] == str(tls / "user.pem")
+    assert user["MARQUEE_PEER_CA_FILE"] == str(tls / "ca.pem")
+    assert reco["MARQUEE_TLS_CERT_FILE"] == str(tls / "reco.pem")
+    assert reco["MARQUEE_PEER_CERT_FILE"] == ""
+
+
+@pytest.mark.parametrize("mtls", [False, True])
+def test_with_tls_the_edge_asks_callers_only_if_told_to(directory, mtls):
+    spec_of(ENVOY, StackConfig(tls=True, mtls=mtls), directory)
+
+    settings = (directory.path / "envoy" / "envoy.yaml").read_text()
+    assert ("require_client_certificate: true" in settings) == mtls
+    secrets = "".join(path.read_text() for path in (directory.path / "envoy/secrets").iterdir())
+    assert str(directory.path / "tls" / "envoy.pem") in secrets
+    assert "PRIVATE" not in secrets
 
 
 def test_each_replica_is_a_process_of_its_own(directory):
