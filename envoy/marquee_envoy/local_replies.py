@@ -17,8 +17,8 @@ class LocalReply:
 
     reason: str
     message: str
-    http: int
-    """The status in the JSON form."""
+    http: int | None = None
+    """The status in the JSON form; None: whichever of `statuses` it is."""
     code: int
     """The google.rpc.Code."""
     json_code: int | None = None
@@ -113,7 +113,6 @@ LOCAL_REPLIES: Final = (
     LocalReply(
         reason="MALFORMED_REQUEST",
         message="the request is malformed",
-        http=400,
         code=code_pb2.INVALID_ARGUMENT,
         statuses=(400, 426, 431),
     ),
@@ -159,7 +158,6 @@ LOCAL_REPLIES: Final = (
     LocalReply(
         reason="EDGE_FAILURE",
         message="the edge failed to answer",
-        http=500,
         code=code_pb2.INTERNAL,
         statuses=(500, 502),
     ),

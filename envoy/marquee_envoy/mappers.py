@@ -49,7 +49,6 @@ def _mappers() -> Iterator[Tree]:
         meant = _any(_causes(reply))
         yield {
             "filter": _all(meant, IN_GRPC),
-            "status_code": reply.http,
             "body": {"inline_string": reply.message},
             "headers_to_add": [
                 _header("grpc-status", str(reply.code)),
@@ -68,9 +67,10 @@ def _mappers() -> Iterator[Tree]:
                 _header("grpc-status-details-bin", reply.as_details),
             ],
         }
+        status = {} if reply.http is None else {"status_code": reply.http}
         yield {
             "filter": meant,
-            "status_code": reply.http,
+            **status,
             "body_format_override": {"json_format": reply.as_json},
         }
 

@@ -28,7 +28,8 @@ class Replica(grpc.GenericRpcHandler):
         metadata: The metadata of each call so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Takes what it shows of itself; None: it speaks plain text."""
         self.fails: grpc.StatusCode | None = None
         self.lasts_s = 0.0
         self.metadata: list[dict[str, str]] = []
@@ -38,7 +39,13 @@ class Replica(grpc.GenericRpcHandler):
             ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)], handlers=[self]
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.endpoint = Endpoint("127.0.0.1", self._server.add_insecure_port("127.0.0.1:0"))
+        listen = "127.0.0.1:0"
+        port = (
+            self._server.add_secure_port(listen, credentials)
+            if credentials
+            else self._server.add_insecure_port(listen)
+        )
+        self.endpoint = Endpoint("127.0.0.1", port)
         self.health(serving=True)
 
     @property

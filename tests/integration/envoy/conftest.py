@@ -319,11 +319,10 @@ def base_config(
     )
 
 
-@pytest.fixture(scope="session")
-def make_edge(
+@contextmanager
+def making_edges(
     tmp_path_factory: pytest.TempPathFactory, base_config: EdgeConfig, issuer: Issuer
 ) -> Iterator[EdgeMaker]:
-    """Starts an edge; keyword arguments change its configuration."""
     with ExitStack() as started:
 
         def make(wait_for: set[str] | None = None, **changes: Any) -> Edge:
@@ -344,8 +343,26 @@ def make_edge(
 
 
 @pytest.fixture(scope="session")
-def edge(make_edge: EdgeMaker) -> Edge:
-    return make_edge()
+def make_lasting_edge(
+    tmp_path_factory: pytest.TempPathFactory, base_config: EdgeConfig, issuer: Issuer
+) -> Iterator[EdgeMaker]:
+    """Starts an edge for several tests; keyword arguments change its configuration."""
+    with making_edges(tmp_path_factory, base_config, issuer) as make:
+        yield make
+
+
+@pytest.fixture
+def make_edge(
+    tmp_path_factory: pytest.TempPathFactory, base_config: EdgeConfig, issuer: Issuer
+) -> Iterator[EdgeMaker]:
+    """Starts an edge for one test; keyword arguments change its configuration."""
+    with making_edges(tmp_path_factory, base_config, issuer) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def edge(make_lasting_edge: EdgeMaker) -> Edge:
+    return make_lasting_edge()
 
 
 class _Token(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from google.rpc import error_details_pb2
 from marquee_envoy.config import Endpoint
@@ -25,14 +27,16 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def ask(make_edge, edge, base_config, free_port):
+def ask(make_lasting_edge, edge, base_config, free_port):
     """Brings about an answer of the edge."""
     away = (Endpoint("127.0.0.1", free_port()),)
     user, *others = base_config.upstreams
     edges = {
-        "budget": lambda: make_edge(rate_per_s=1, rate_burst=100),
-        "no replica": lambda: make_edge(wait_for={"reco"}, upstreams=(_at(user, away), *others)),
-        "overload": lambda: make_edge(max_heap_bytes=1),
+        "budget": lambda: make_lasting_edge(rate_per_s=1, rate_burst=100),
+        "no replica": lambda: make_lasting_edge(
+            wait_for={"reco"}, upstreams=(replace(user, endpoints=away), *others)
+        ),
+        "overload": lambda: make_lasting_edge(max_heap_bytes=1),
     }
     started = {}
 
@@ -61,10 +65,6 @@ def ask(make_edge, edge, base_config, free_port):
         return call(target.address, GET_USER, b"", bearer(token))
 
     return ask
-
-
-def _at(upstream, endpoints):
-    return type(upstream)(name=upstream.name, package=upstream.package, endpoints=endpoints)
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -185,6 +185,41 @@ async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, iss
     assert span.span_id == passed_span
 
 
+async def test_spans_tell_what_happened_and_not_who_asked(make_edge, calls, issuer, tmp_path):
+    port = Ports.free().otlp
+    receiver = OtlpReceiver(f"127.0.0.1:{port}", tmp_path / "spans.jsonl")
+    await receiver.start()
+    trace_id = "0af7651916cd43dd8448eb211c80319d"
+    headers = {
+        "traceparent": f"00-{trace_id}-b7ad6b7169203331-01",
+        "user-agent": "secret-agent",
+        "x-request-id": "secret-request",
+        "x-client-trace-id": "secret-trace",
+        "x-envoy-downstream-service-cluster": "secret-cluster",
+        "x-envoy-original-path": "/secret-path",
+        "x-forwarded-for": "198.51.100.7",
+    }
+    try:
+        edge = make_edge(otlp=Endpoint("127.0.0.1", port))
+        for query in ("", "?secret-name=secret-value"):
+            edge.post(f"marquee.user.v1.UserService/GetUser{query}", **headers)
+            edge.post(f"no.Such/Method{query}", **{**headers, "authorization": "secret-token"})
+        spans = await receiver.store.wait_for(trace_id, lambda s: len(s) >= 4, timeout_s=10)
+    finally:
+        await receiver.stop()
+
+    for span in spans:
+        told = str(dict(span.attributes)) + span.name
+        assert "secret" not in told
+        assert "198.51" not in told
+        assert "127.0.0.1:" not in span.attributes.get("peer.address", "")
+    assert {span.attributes["http.url"] for span in spans} == {
+        "/marquee.user.v1.UserService/GetUser",
+        "/no.Such/Method",
+    }
+    assert "user-agent" not in calls.headers["/marquee.user.v1.UserService/GetUser"]
+
+
 def test_the_access_log_tells_what_happened_and_not_who_asked(dial, make_edge):
     # Nobody listens for the traces: that must not matter to calls.
     edge = make_edge(otlp=Endpoint("127.0.0.1", Ports.free().otlp))

@@ -23,9 +23,9 @@ def spend(call, edge, path, token, calls):
 
 
 @pytest.fixture(scope="module")
-def scarce(make_edge):
+def scarce(make_lasting_edge):
     # A unit comes back every second; the dearest call costs 100.
-    return make_edge(rate_per_s=1, rate_burst=100)
+    return make_lasting_edge(rate_per_s=1, rate_burst=100)
 
 
 def test_a_caller_whose_budget_is_used_up_is_told_when_to_try_again(call, form, scarce):
