@@ -47,8 +47,8 @@ def _service(config: EdgeConfig, upstream: Upstream) -> Tree:
     }
     cluster.setdefault("common_lb_config", {}).update(
         {
-            # A host that says NOT_SERVING is draining: better no answer than one from there. And
-            # Envoy never ejects more than half for what they answer: there is nothing to panic about.
+            # A host that says NOT_SERVING is draining: better no answer than one from there. As
+            # Envoy ejects at most half for what they answer, there is nothing to panic about.
             "healthy_panic_threshold": {"value": 0},
             # By default Envoy gathers what it learns of replicas for a second before it heeds it: a
             # replica that has just come back could fail a second's calls before it is left out.
