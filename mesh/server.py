@@ -23,6 +23,7 @@ from mesh.interceptors.calls import CallsLayer
 from mesh.interceptors.deadline import DeadlineLayer
 from mesh.interceptors.errors import ErrorLayer
 from mesh.interceptors.streams import StreamsLayer
+from mesh.lasting_server import LastingServer
 from mesh.reflection import MeshReflection
 from mesh.settings import MeshSettings
 from mesh.telemetry.rpc import ServerTelemetry
@@ -70,6 +71,7 @@ class MeshServer:
             draining: Set at the moment from which long-lived streams must end.
         """
         self._settings = settings
+        self._registrations = tuple(registrations)
         self._draining = draining or asyncio.Event()
         self._names = [registration.service_name for registration in registrations]
         self._certificates: CertificateWatch | None = None
@@ -96,8 +98,15 @@ class MeshServer:
             AuthenticationLayer(verifier),
             AuthorisationLayer(),
         ]
-        self._server = grpc.aio.server(
-            interceptors=[LayeredInterceptor(layers, infrastructure=[errors, self._streams])],
+        self._interceptor = LayeredInterceptor(layers, infrastructure=[errors, self._streams])
+        self._server = LastingServer(
+            self._make_server, self._bind, grace_seconds=settings.grace_seconds
+        )
+
+    def _make_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
+            interceptors=[self._interceptor],
             # A last resort; `CallsLayer` refuses earlier, with details.
             maximum_concurrent_rpcs=2 * settings.max_concurrent_rpcs + _INFRASTRUCTURE_CALLS,
             options=[
@@ -115,13 +124,14 @@ class MeshServer:
                 ("grpc.max_connection_age_grace_ms", 60_000),
             ],
         )
-        for registration in registrations:
-            registration.add_to_server(registration.servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        for registration in self._registrations:
+            registration.add_to_server(registration.servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if settings.reflection:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-                MeshReflection(self._names), self._server
+                MeshReflection(self._names), server
             )
+        return server
 
     async def start(self) -> int:
         """Begins to accept calls; health says NOT_SERVING until `set_serving`.
@@ -137,8 +147,8 @@ class MeshServer:
         await self.set_serving(False)
         await self._keys.start()
         try:
-            port = self._bind()
-            await self._server.start()
+            self._watch_certificates()
+            port = await self._server.start(self._settings.listen)
         except BaseException:
             await self._keys.stop()
             raise
@@ -146,23 +156,19 @@ class MeshServer:
             self._certificates.start()
         return port
 
-    def _bind(self) -> int:
-        listen = self._settings.listen
-        credentials = self._credentials()
+    def _bind(self, server: grpc.aio.Server, listen: str) -> int:
         try:
             _try_to_bind(listen)
-            if credentials is None:
-                return self._server.add_insecure_port(listen)
-            return self._server.add_secure_port(listen, credentials)
+            if self._certificates is None:
+                return server.add_insecure_port(listen)
+            return server.add_secure_port(listen, server_credentials(self._certificates))
         except (OSError, RuntimeError) as error:
             why = error.strerror if isinstance(error, OSError) else "the port is in use"
             raise OSError(f"cannot listen on {listen}: {why} (MARQUEE_LISTEN)") from error
 
-    def _credentials(self) -> grpc.ServerCredentials | None:
-        if self._settings.server_tls is None:
-            return None
-        self._certificates = CertificateWatch(self._settings.server_tls, roles=SERVER_ROLES)
-        return server_credentials(self._certificates)
+    def _watch_certificates(self) -> None:
+        if self._settings.server_tls is not None:
+            self._certificates = CertificateWatch(self._settings.server_tls, roles=SERVER_ROLES)
 
     async def set_serving(self, serving: bool) -> None:
         """Answers health checks of the server and of each of its services."""

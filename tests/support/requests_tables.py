@@ -1,0 +1,69 @@
+"""Tables that a test run prints at its end, wherever its tests ran."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import StringIO
+from typing import Any, Final
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+from support.requests_sending import JSON, Outcome
+
+_PROPERTY: Final = "printed at the end"
+_WIDTH: Final = 180
+
+
+def show(record_property: Callable[[str, object], None], table: Table) -> None:
+    """Has a table printed at the end of the run, also when a worker process ran the test."""
+    out = StringIO()
+    Console(file=out, width=_WIDTH).print(table)
+    record_property(_PROPERTY, out.getvalue())
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints what tests gave to `show`; a hook of pytest for a conftest to import."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if not isinstance(report, pytest.TestReport):
+                continue
+            for name, value in report.user_properties:
+                if name == _PROPERTY and report.when == "call":
+                    terminalreporter.write_line(f"\n{report.nodeid}\n{value}")
+
+
+def codes_table(outcomes: Sequence[Outcome]) -> Table:
+    """How many requests each RPC got, what they were answered, and how long the slowest took."""
+    by_rpc: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_rpc[outcome.case.rpc.name].append(outcome)
+    table = Table(title=f"{len(outcomes)} odd requests")
+    for column in ("RPC", "gRPC", "JSON", "slowest"):
+        table.add_column(column, overflow="fold")
+    table.add_column("sent", justify="right")
+    for name, found in sorted(by_rpc.items()):
+        table.add_row(
+            name,
+            _counts(o.code for o in found if o.case.way != JSON),
+            _counts(o.code for o in found if o.case.way == JSON),
+            f"{max(o.seconds for o in found):.1f} s",
+            str(len(found)),
+        )
+    return table
+
+
+def _counts(codes: Iterable[str]) -> str:
+    return " ".join(f"{code}:{count}" for code, count in sorted(Counter(codes).items()))
+
+
+def memory_table(before: Mapping[str, float], after: Mapping[str, float], bound: float) -> Table:
+    """What each process held in MiB, and by how much it may have grown."""
+    table = Table(title=f"Resident memory in MiB; it may grow by {bound:g}")
+    for column in ("process", "before", "after", "grown"):
+        table.add_column(column, justify="left" if column == "process" else "right")
+    for name, held in before.items():
+        now = after[name]
+        table.add_row(name, f"{held:.0f}", f"{now:.0f}", f"{now - held:+.0f}")
+    return table
