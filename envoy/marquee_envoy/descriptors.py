@@ -1,46 +1,16 @@
-"""The mesh's descriptor set, and what the edge needs to know from it."""
+"""The mesh's descriptor set, which Envoy reads to turn JSON into Protobuf."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import marquee
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc import error_details_pb2, status_pb2
-from marquee.options.v1 import policy_pb2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """An RPC and the part of its policy that concerns the edge."""
-
-    service: str
-    """The full name of the service."""
-    name: str
-    client_streaming: bool
-    server_streaming: bool
-    default_timeout: timedelta | None
-    """None: a call without a deadline of its own may last."""
-    max_timeout: timedelta | None
-    """None: a caller's deadline is not cut."""
-    may_retry: bool
-    """Whether a call that has reached a service may be sent again."""
-
-    @property
-    def path(self) -> str:
-        """The request path, as gRPC and the JSON form use it."""
-        return f"/{self.service}/{self.name}"
-
-    @property
-    def streaming(self) -> bool:
-        """Whether either side sends a stream."""
-        return self.client_streaming or self.server_streaming
 
 
 def mesh_descriptor_set() -> FileDescriptorSet:
@@ -76,39 +46,6 @@ def pool_of(descriptor_set: FileDescriptorSet) -> descriptor_pool.DescriptorPool
     for file in descriptor_set.file:
         pool.Add(file)
     return pool
-
-
-def methods_of(descriptor_set: FileDescriptorSet, package: str) -> list[Method]:
-    """The RPCs of a Protobuf package in the order of their declaration."""
-    return [
-        Method(
-            service=f"{package}.{service.name}",
-            name=method.name,
-            client_streaming=method.client_streaming,
-            server_streaming=method.server_streaming,
-            default_timeout=_duration(policy, "default_timeout"),
-            max_timeout=_duration(policy, "max_timeout"),
-            may_retry=policy.retry_class == policy_pb2.RETRY_CLASS_SAFE,
-        )
-        for file in descriptor_set.file
-        if file.package == package
-        for service in file.service
-        for method in service.method
-        for policy in (_policy_of(method),)
-    ]
-
-
-def _policy_of(method: MethodDescriptorProto) -> policy_pb2.Policy:
-    policy: object = method.options.Extensions[policy_pb2.policy]  # type: ignore[index]  # the generated stub calls it a descriptor
-    assert isinstance(policy, policy_pb2.Policy)
-    return policy
-
-
-def _duration(policy: policy_pb2.Policy, field: str) -> timedelta | None:
-    if not policy.HasField(field):
-        return None
-    value = getattr(policy, field)
-    return timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
 
 
 def _generated_modules() -> Iterator[str]:

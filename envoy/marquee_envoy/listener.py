@@ -141,7 +141,7 @@ def _filters(
     yield from rate_limit_filters(config)
     yield scope_filter()
     schema = lua_schema(contracts, services)
-    programs = [_program("json_reader"), _program("json_guard")]
+    programs = [_program(name) for name in ("json_text", "json_reader", "json_guard")]
     yield _lua("marquee.json_guard", [*_NAMES, schema, *programs])
     yield typed(
         "envoy.filters.http.grpc_json_transcoder",

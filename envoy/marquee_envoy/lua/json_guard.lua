@@ -2,7 +2,7 @@
 -- transcoder drops unknown fields silently and names no field when it refuses a value. Notes also
 -- whom a call is about, for the choice of a replica.
 --
--- The renderer puts json_reader.lua and the names ERROR_DOMAIN, METADATA, ANSWERED, JWT_AUTHN, CLAIMS
+-- The renderer puts json_reader.lua, what that needs, and the names ERROR_DOMAIN, METADATA, ANSWERED, JWT_AUTHN, CLAIMS
 -- and HASH_HEADER in front of this file.
 
 local function json_string(value)
