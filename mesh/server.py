@@ -22,7 +22,7 @@ from mesh.interceptors.base import Layer, LayeredInterceptor
 from mesh.interceptors.calls import CallsLayer
 from mesh.interceptors.deadline import DeadlineLayer
 from mesh.interceptors.errors import ErrorLayer
-from mesh.interceptors.streams import StreamsLayer
+from mesh.interceptors.streams import OpenStreamsLayer, StreamsLayer
 from mesh.lasting_server import LastingServer
 from mesh.reflection import MeshReflection
 from mesh.settings import MeshSettings
@@ -34,6 +34,7 @@ _log = structlog.get_logger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _INFRASTRUCTURE_CALLS = 1000
+_OPEN_STREAMS = 200
 _STREAMS_END_SECONDS = 1.0
 _HANDLERS_END_SECONDS = 2.0
 
@@ -98,7 +99,9 @@ class MeshServer:
             AuthenticationLayer(verifier),
             AuthorisationLayer(),
         ]
-        self._interceptor = LayeredInterceptor(layers, infrastructure=[errors, self._streams])
+        self._interceptor = LayeredInterceptor(
+            layers, infrastructure=[errors, OpenStreamsLayer(_OPEN_STREAMS), self._streams]
+        )
         self._server = LastingServer(
             self._make_server, self._bind, grace_seconds=settings.grace_seconds
         )

@@ -12,7 +12,12 @@ import grpc
 
 from mesh.errors import FieldViolation, InvalidArgument, Unimplemented
 
-_INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
+# Whole names of services, and by the slash no others that begin like them: what is served under
+# them needs no token.
+_INFRASTRUCTURE = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
 _Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs only
 
 

@@ -10,9 +10,31 @@ from contextlib import asynccontextmanager
 from mesh import contracts
 from mesh.errors import Unavailable
 from mesh.interceptors.base import ServerCall
+from mesh.interceptors.calls import CallsLayer
 
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 _REFLECTION = "/grpc.reflection."
+
+
+class OpenStreamsLayer:
+    """Bounds the streams that need no token, of which anybody may open many and say nothing.
+
+    Without a bound of their own they would use up the calls that grpc serves at once: everybody's,
+    and the health checks by which an orchestrator judges the replica.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Takes how many may be open at once."""
+        self._calls = CallsLayer(limit)
+
+    @asynccontextmanager
+    async def around(self, call: ServerCall) -> AsyncIterator[None]:
+        """Wraps one call; see `mesh.interceptors.base`."""
+        if not _is_open_stream(call.method):
+            yield
+            return
+        async with self._calls.around(call):
+            yield
 
 
 class StreamsLayer:
@@ -24,18 +46,15 @@ class StreamsLayer:
         self._none_open.set()
         self._open: set[asyncio.Timeout] = set()
         self._long_lived = {
-            _HEALTH_WATCH,
-            *(
-                policy.method
-                for policy in contracts.policies().values()
-                if policy.default_timeout is None
-            ),
+            policy.method
+            for policy in contracts.policies().values()
+            if policy.default_timeout is None
         }
 
     @asynccontextmanager
     async def around(self, call: ServerCall) -> AsyncIterator[None]:
         """Wraps one call; see `mesh.interceptors.base`."""
-        if call.method not in self._long_lived and not call.method.startswith(_REFLECTION):
+        if call.method not in self._long_lived and not _is_open_stream(call.method):
             yield
             return
         end = asyncio.timeout(0 if self._ending else None)
@@ -69,3 +88,7 @@ class StreamsLayer:
         for end in self._open:
             if not end.expired():
                 end.reschedule(now)
+
+
+def _is_open_stream(method: str) -> bool:
+    return method == _HEALTH_WATCH or method.startswith(_REFLECTION)

@@ -250,13 +250,22 @@ class Recommendations(recommendation_grpc.RecommendationServiceServicer):
         return recommendation_pb.RecommendResponse()
 
 
+UNDECLARED = (
+    "marquee.test.v1.Undeclared",
+    # Like those that need no token, but for their ends.
+    "grpc.health.v1.HealthX",
+    "grpc.health.evil",
+    "grpc.reflection.v1alpha.ServerReflectionX",
+)
+
+
 def _add_undeclared(_: Any, server: grpc.aio.Server) -> None:
     async def act(request: bytes, context: Any) -> bytes:
         return b"done"
 
     handlers = {"Act": grpc.unary_unary_rpc_method_handler(act)}
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("marquee.test.v1.Undeclared", handlers),)
+        tuple(grpc.method_handlers_generic_handler(name, handlers) for name in UNDECLARED)
     )
 
 
@@ -330,10 +339,11 @@ class TestOtherPolicies:
         _, info = await refusal_of(recommend(request, metadata=metadata))
         assert info.reason == "SUBJECT_MISMATCH"
 
+    @pytest.mark.parametrize("service", UNDECLARED)
     async def test_what_no_contract_declares_is_closed_to_all(
-        self, others: grpc.aio.Channel, issuer: Issuer
+        self, service: str, others: grpc.aio.Channel, issuer: Issuer
     ) -> None:
-        act = others.unary_unary("/marquee.test.v1.Undeclared/Act")
+        act = others.unary_unary(f"/{service}/Act")
         code, info = await refusal_of(act(b"", metadata=bearer(issuer.mint())))
         assert (code, info.reason) == (PERMISSION_DENIED, "POLICY_MISSING")
         code, info = await refusal_of(act(b""))
