@@ -8,6 +8,8 @@ from io import StringIO
 import pytest
 import pytest_asyncio
 from rich.console import Console
+from support.requests_stack import security_mesh  # noqa: F401  # a fixture
+from support.requests_tables import pytest_terminal_summary  # noqa: F401  # a hook
 from support.running import RunningMesh
 
 from cli.address import edge_of

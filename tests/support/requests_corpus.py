@@ -17,12 +17,12 @@ from support.requests_values import draw_many, odd_requests
 
 # Per RPC, beside what is made once for each: typed requests (sent both ways), broken bytes,
 # objects and texts of the JSON form.
-_TYPED: Final = 50
-_BROKEN: Final = 90
-_OBJECTS: Final = 50
-_TEXTS: Final = 40
+_TYPED: Final = 60
+_BROKEN: Final = 72
+_OBJECTS: Final = 45
+_TEXTS: Final = 24
 
-_CROWD_BYTES: Final = 300_000
+_CROWD_BYTES: Final = 100_000
 # A call of such a cost begins something long: its odd requests come all at once, so that most
 # find it begun.
 _HEAVY_COST: Final = 100
@@ -50,11 +50,13 @@ def oversized(largest: int) -> list[Case]:
     Args:
         largest: That size in bytes.
     """
-    cases = [
-        _timed(Case(rpc, f"{name}, as many as there may be", body, STRAIGHT), 0)
-        for rpc in rpcs()
-        for name, body in wire.crowds(rpc.input, largest - 10_000)
-    ]
+    cases = []
+    crowded = set()
+    for rpc in rpcs():
+        for name, body in wire.crowds(rpc.input, largest // 2):
+            if name not in crowded:
+                crowded.add(name)
+                cases.append(_timed(Case(rpc, f"large {name}", body, STRAIGHT), 0))
     seen = set()
     for rpc in rpcs():
         # Every RPC gets what is too large; one per service also what is just small enough.
@@ -88,12 +90,15 @@ def _bodies(rpc: Rpc, tokens: Sequence[str], rng: random.Random) -> Iterator[Cas
     source = [*typed, sound(rpc.input).SerializeToString()]
     for number, (name, body) in enumerate(wire.mutants(source, _BROKEN, rng)):
         yield Case(rpc, name, body, (EDGE, STRAIGHT)[number % 2])
-    for name, body in (*wire.monsters(rpc.input), *wire.crowds(rpc.input, _CROWD_BYTES)):
-        for way in (EDGE, STRAIGHT):
-            yield Case(rpc, name, body, way)
+    # What is the same for every RPC goes one way to this one and the other way to the next.
+    turn = rpcs().index(rpc)
+    strange = [*wire.monsters(rpc.input), *wire.crowds(rpc.input, _CROWD_BYTES)]
+    for number, (name, body) in enumerate(strange, start=turn):
+        yield Case(rpc, name, body, (EDGE, STRAIGHT)[number % 2])
     for value in draw_many(as_json.odd_objects(rpc.input), _OBJECTS, f"{rpc.path} as JSON"):
         yield Case(rpc, "object", as_json.encode(value), JSON)
-    for text in (*as_json.odd_texts(rpc.input, _TEXTS, rng), *as_json.monstrous_texts(rpc.input)):
+    monstrous = list(as_json.monstrous_texts(rpc.input))[turn % 2 :: 2]
+    for text in (*as_json.odd_texts(rpc.input, _TEXTS, rng), *monstrous):
         yield Case(rpc, text.name, text, JSON)
 
 

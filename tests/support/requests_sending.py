@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,6 +78,7 @@ class Outcome:
         code: The name of the gRPC code, or the HTTP status of the JSON form.
         reason: ErrorInfo's, or empty.
         domain: ErrorInfo's, or empty.
+        metadata: ErrorInfo's.
         violations: How many fields BadRequest names.
         message: For people.
         seconds: How long it took.
@@ -87,6 +88,7 @@ class Outcome:
     code: str
     reason: str
     domain: str
+    metadata: Mapping[str, str]
     violations: int
     message: str
     seconds: float
@@ -309,7 +311,11 @@ def _status_in(content: bytes) -> status_pb2.Status | None:
             kind = detail["@type"].rpartition(".")[2]
             if kind == "ErrorInfo":
                 status.details.add().Pack(
-                    error_details_pb2.ErrorInfo(reason=detail["reason"], domain=detail["domain"])
+                    error_details_pb2.ErrorInfo(
+                        reason=detail["reason"],
+                        domain=detail["domain"],
+                        metadata=detail.get("metadata", {}),
+                    )
                 )
             if kind == "BadRequest":
                 found = error_details_pb2.BadRequest()
@@ -334,6 +340,7 @@ def _outcome(
         code=code,
         reason=info.reason,
         domain=info.domain,
+        metadata=dict(info.metadata),
         violations=len(bad.field_violations),
         message=message or (status.message if status is not None else ""),
         seconds=seconds,

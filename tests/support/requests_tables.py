@@ -16,11 +16,17 @@ _PROPERTY: Final = "printed at the end"
 _WIDTH: Final = 180
 
 
-def show(record_property: Callable[[str, object], None], table: Table) -> None:
-    """Has a table printed at the end of the run, also when a worker process ran the test."""
+def show(record_property: Callable[[str, object], None], *tables: Table) -> str:
+    """Has tables printed at the end of the run, also when a worker process ran the test.
+
+    Returns:
+        What will be printed.
+    """
     out = StringIO()
-    Console(file=out, width=_WIDTH).print(table)
+    for table in tables:
+        Console(file=out, width=_WIDTH).print(table)
     record_property(_PROPERTY, out.getvalue())
+    return out.getvalue()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
