@@ -95,7 +95,8 @@ class NotFound(MeshError):
         self.name = name
         super().__init__(
             f"{resource_type.upper()}_NOT_FOUND",
-            f"there is no {resource_type} {name!r}",
+            # Without the name: it may be a person's, and proxies copy messages into their traces.
+            f"there is no such {resource_type}",
             metadata={"resource_type": resource_type, "resource_name": name},
         )
 
@@ -122,7 +123,8 @@ class StaleEtag(MeshError):
     def __init__(self, resource_type: str, name: str) -> None:
         super().__init__(
             "ETAG_MISMATCH",
-            f"{resource_type} {name!r} has changed since it was read; read it again",
+            # Without the name; see NotFound.
+            f"the {resource_type} has changed since it was read; read it again",
             metadata={"resource_type": resource_type, "resource_name": name},
         )
 

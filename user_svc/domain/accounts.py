@@ -203,15 +203,15 @@ def change_preferences(
         raise StaleEtag("preferences", account.user_id)
     changes = {name: getattr(values, name) for name in fields}
     preferences = replace(account.preferences, **changes)
-    both = sorted(set(preferences.liked_genres) & set(preferences.disliked_genres))
+    both = set(preferences.liked_genres) & set(preferences.disliked_genres)
     if both:
         culprit = "disliked_genres" if "disliked_genres" in changes else "liked_genres"
+        # By their places, since proxies copy messages into their traces.
+        places = (getattr(values, culprit).index(genre) for genre in both)
         raise InvalidArgument(
             [
-                FieldViolation(
-                    f"preferences.{culprit}", f"{genre!r} cannot be liked and disliked at once"
-                )
-                for genre in both
+                FieldViolation(f"preferences.{culprit}[{place}]", "is liked and disliked at once")
+                for place in sorted(places)
             ]
         )
     version = account.version + 1

@@ -268,5 +268,5 @@ async def test_a_contradiction_with_what_is_stored_is_named(world: Any) -> None:
         update_mask=mask("disliked_genres"),
     )
     assert await violations(world.stub.UpdatePreferences(request)) == [
-        "preferences.disliked_genres"
+        "preferences.disliked_genres[0]"
     ]

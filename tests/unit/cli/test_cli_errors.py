@@ -29,8 +29,8 @@ def rpc_error(
 
 
 def test_code_and_message() -> None:
-    error = rpc_error(grpc.StatusCode.NOT_FOUND, "there is no\nuser 'x'")
-    assert describe(error) == "NOT_FOUND: there is no user 'x'"
+    error = rpc_error(grpc.StatusCode.NOT_FOUND, "there is no\nsuch user")
+    assert describe(error) == "NOT_FOUND: there is no such user"
 
 
 def test_field_violations_are_shown_once() -> None:

@@ -139,12 +139,12 @@ def test_a_status_reaches_the_caller_with_its_trailers(
     _, _, rpc = channel.take_unary_unary(USERS.methods_by_name["GetUser"])
     rpc.send_initial_metadata(())
     trailers = (("grpc-status-details-bin", b"\x08\x05"),)
-    rpc.terminate(None, trailers, grpc.StatusCode.NOT_FOUND, "there is no user 'nobody'")
+    rpc.terminate(None, trailers, grpc.StatusCode.NOT_FOUND, "there is no such user")
 
     error = answer.exception(timeout=5)
     assert isinstance(error, grpc.RpcError)
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert error.details() == "there is no user 'nobody'"
+    assert error.details() == "there is no such user"
     assert trailers[0] in [tuple(entry) for entry in error.trailing_metadata()]
 
 

@@ -122,6 +122,14 @@ def test_the_status_of(error: MeshError, code: str, reason: str, kinds: set[str]
     assert re.fullmatch(r"[A-Z][A-Z0-9_]+[A-Z0-9]", info.reason)
 
 
+@pytest.mark.parametrize("kind", [errors.NotFound, errors.StaleEtag])
+def test_messages_name_nobody_and_details_do(kind: type[MeshError]) -> None:
+    status = to_status(kind("user", "somebody-in-person"))
+    assert "somebody-in-person" not in status.message
+    info: Any = details_of(status)["ErrorInfo"]
+    assert info.metadata["resource_name"] == "somebody-in-person"
+
+
 def test_violations_name_their_fields() -> None:
     request: Any = details_of(to_status(EXAMPLES[errors.InvalidArgument][0]))["BadRequest"]
     assert [(v.field, v.description) for v in request.field_violations] == [
@@ -206,7 +214,6 @@ def test_trouble_with_the_database(error: Exception, code: Code, reason: str) ->
 def test_long_texts_are_cut(text: str) -> None:
     for error in (
         errors.InvalidArgument([FieldViolation(text, text)] * 5),
-        errors.NotFound("movie", text),
         errors.Aborted("LOST", text, metadata={"why": text}),
     ):
         status = to_status(error)

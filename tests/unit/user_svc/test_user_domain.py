@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -93,8 +94,8 @@ def test_profile_and_preferences_do_not_outdate_each_other() -> None:
 @pytest.mark.parametrize(
     ("changed", "culprit"),
     [
-        (Preferences(disliked_genres=("War", "Drama")), "disliked_genres"),
-        (Preferences(liked_genres=("Horror",)), "liked_genres"),
+        (Preferences(disliked_genres=("War", "Drama")), "disliked_genres[1]"),
+        (Preferences(liked_genres=("Horror",)), "liked_genres[0]"),
     ],
 )
 def test_a_genre_is_not_liked_and_disliked(changed: Preferences, culprit: str) -> None:
@@ -106,8 +107,9 @@ def test_a_genre_is_not_liked_and_disliked(changed: Preferences, culprit: str) -
         moment=THEN,
     )
     with pytest.raises(InvalidArgument) as caught:
-        change_preferences(stored, changed, [culprit], etag="", moment=LATER)
+        change_preferences(stored, changed, [culprit.partition("[")[0]], etag="", moment=LATER)
     assert [violation.field for violation in caught.value.violations] == [f"preferences.{culprit}"]
+    assert not re.search("War|Drama|Horror", caught.value.message), "messages end up in traces"
 
 
 def test_a_fingerprint_tells_any_two_requests_apart() -> None:
