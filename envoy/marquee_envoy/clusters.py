@@ -8,7 +8,10 @@ from marquee_envoy import tls
 from marquee_envoy.config import EdgeConfig, Endpoint, Upstream, Watch
 from marquee_envoy.identity import keys_cluster
 from marquee_envoy.names import HASH_HEADER, typed
+from marquee_envoy.routes import OPEN_PRIORITY
 from marquee_envoy.yaml import Tree
+
+_OPEN_CALLS = 100
 
 
 def clusters(config: EdgeConfig) -> list[Tree]:
@@ -41,7 +44,13 @@ def _service(config: EdgeConfig, upstream: Upstream) -> Tree:
                     "max_requests": 1024,
                     "track_remaining": True,
                     "retry_budget": {"budget_percent": {"value": 20}, "min_retry_concurrency": 3},
-                }
+                },
+                # Anybody may begin calls that need no token, and leave them open.
+                {
+                    "priority": OPEN_PRIORITY,
+                    "max_pending_requests": _OPEN_CALLS,
+                    "max_requests": _OPEN_CALLS,
+                },
             ]
         },
     }

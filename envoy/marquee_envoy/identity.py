@@ -13,6 +13,8 @@ from marquee_envoy.yaml import Tree
 _PROVIDER: Final = "issuer"
 _FILE_CACHE: Final = "7s"
 """Envoy fetches keys 5 s before they expire: it looks at a file every other second."""
+_LARGEST_FILE: Final = 1 << 20
+"""As the services have it."""
 
 
 def authentication_filter(config: EdgeConfig) -> Tree:
@@ -88,6 +90,8 @@ def keys_listeners(config: EdgeConfig) -> list[Tree]:
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=KEYS,
         route_config={
+            # By default Envoy answers with 4 KiB at most, which is a dozen and a half of keys.
+            "max_direct_response_body_size_bytes": _LARGEST_FILE,
             "virtual_hosts": [
                 {
                     "name": KEYS,

@@ -26,6 +26,12 @@ OPEN_SERVICES: Final = (
 )
 """What may be called without a token: probes and the public contracts."""
 
+OPEN_PRIORITY: Final = "HIGH"
+"""Which of Envoy's two priorities calls without a token have: each has circuit breakers of its own."""
+
+_OPEN_SILENCE = "60s"
+"""How long such a call may say nothing."""
+
 _EXPOSED = "grpc-status,grpc-message,grpc-status-details-bin"
 _ALLOWED = (
     "authorization,content-type,grpc-timeout,traceparent,tracestate,x-grpc-web,x-user-agent,"
@@ -113,8 +119,10 @@ def _open_route(service: str, config: EdgeConfig) -> Tree:
         "typed_per_filter_config": {RBAC: scopes.none_required(), LUA_TOKEN: _no_token()},
         "route": {
             "cluster": config.upstreams[0].name,
+            # Counted apart from the calls of those who show a token; see `clusters`.
+            "priority": OPEN_PRIORITY,
             "timeout": "0s",
-            "idle_timeout": "0s",
+            "idle_timeout": _OPEN_SILENCE,
             "max_stream_duration": {"grpc_timeout_header_max": "0s"},
         },
     }

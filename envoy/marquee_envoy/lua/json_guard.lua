@@ -67,7 +67,7 @@ function envoy_on_request(handle)
       "nothing is served at this path: call POST /package.Service/Method")
   end
   if headers:get(":method") ~= "POST" then
-    return refuse(handle, "405", 12, "NO_SUCH_METHOD", "call this method with POST")
+    return refuse(handle, "405", 12, "NOT_POST", "call this method with POST")
   end
   if not is_json(content_type) then
     return refuse(handle, "415", 3, "MALFORMED_REQUEST",

@@ -113,6 +113,14 @@ def test_a_file_of_keys_is_followed(calling, own_issuer):
         rotate(own_issuer, caller, within_s=10)
 
 
+def test_there_may_be_many_keys(calling, own_issuer):
+    for _ in range(60):
+        own_issuer.add_key()
+    assert own_issuer.jwks_path.stat().st_size > 10_000
+    with calling(jwks=own_issuer.jwks_path) as caller:
+        rotate(own_issuer, caller, within_s=10)
+
+
 def test_a_file_is_followed_through_links_as_kubernetes_swaps_them(calling, own_issuer, tmp_path):
     mounted = tmp_path / "mounted"
     mounted.mkdir()
