@@ -27,7 +27,7 @@ OPEN_SERVICES: Final = (
 """What may be called without a token: probes and the public contracts."""
 
 OPEN_PRIORITY: Final = "HIGH"
-"""Which of Envoy's two priorities calls without a token have: each has circuit breakers of its own."""
+"""Which of Envoy's priorities calls without a token have; each has its own circuit breakers."""
 
 _OPEN_SILENCE = "60s"
 """How long such a call may say nothing."""
