@@ -98,7 +98,7 @@ def keys_listeners(config: EdgeConfig) -> list[Tree]:
                     "domains": ["*"],
                     "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
                 }
-            ]
+            ],
         },
         http_filters=[
             typed("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")
