@@ -74,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
             structlog.processors.add_log_level,
             structlog.dev.ConsoleRenderer(colors=False),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up with each line: where standard error goes may change while this runs.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     try:
         return app(arguments, prog_name="marquee", standalone_mode=False) or 0
