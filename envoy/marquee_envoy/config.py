@@ -14,8 +14,6 @@ REFLECTION_SCOPE_HEADER: Final = "x-marquee-reflection-scope"
 AFFINITY_HEADER: Final = "x-marquee-affinity"
 """May be set by callers that speak for many: the id of the user whom the call is about."""
 
-_DEAREST_COST: Final = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -187,8 +185,8 @@ def ensure_sound(config: EdgeConfig) -> None:
         )
     if not config.issuer or not config.audience:
         raise ValueError("the edge needs the issuer and the audience of tokens")
-    if config.rate_per_s and config.rate_burst < max(config.rate_per_s, _DEAREST_COST):
-        raise ValueError("rate_burst must be at least rate_per_s, and 100 for the dearest call")
+    if config.rate_per_s and config.rate_burst < config.rate_per_s:
+        raise ValueError("rate_burst must be at least rate_per_s")
     if config.open_rate_per_s and config.open_rate_burst < config.open_rate_per_s:
         raise ValueError("open_rate_burst must be at least open_rate_per_s")
     _ensure_keys_can_be_had(config)

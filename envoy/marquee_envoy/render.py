@@ -52,6 +52,9 @@ def bootstrap(
     for upstream in config.upstreams:
         if not by_upstream[upstream.name]:
             raise ValueError(f"the contracts have no service in package {upstream.package}")
+    dearest = max(rule.cost for rule in known)
+    if config.rate_per_s and config.rate_burst < dearest:
+        raise ValueError(f"rate_burst must be at least {dearest}, the cost of the dearest call")
     descriptor_set = contracts or read_descriptor_set(config.descriptor_set)
     return {
         "node": {"id": "marquee-edge", "cluster": "marquee-edge"},

@@ -64,6 +64,16 @@ def test_an_unknown_path_is_unimplemented(channel, path, reason):
     assert details_of(raised.value, error_details_pb2.ErrorInfo).reason == reason
 
 
+def test_a_query_makes_it_another_path(channel, calls):
+    before = len(calls.seen)
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/marquee.user.v1.UserService/GetUser?token=secret")(b"")
+
+    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert details_of(raised.value, error_details_pb2.ErrorInfo).reason == "NO_SUCH_METHOD"
+    assert len(calls.seen) == before
+
+
 def test_a_method_without_a_policy_never_reaches_a_service(channel, calls):
     path = "/marquee.user.v1.UserService/FutureMethod"
     with pytest.raises(grpc.RpcError) as raised:

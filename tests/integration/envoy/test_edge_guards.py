@@ -175,7 +175,6 @@ class TestConnections:
 
             assert [message.cursor for message in stream] == ["0", "1", "2"]
 
-
     def test_a_malformed_header_spoils_no_other_call_to_the_service(self, replica_edge):
         # grpc's core keeps a malformed value by its name for as long as the connection lasts.
         _, edge = replica_edge()

@@ -184,7 +184,8 @@ def test_the_command_writes_the_files(tmp_path):
         (["--tls-cert", "/c.pem"], "go together"),
         (["--tls-cert", "/c.pem", "--tls-key", "/k.pem"], "secret files"),
         (["--upstream-cert", "/c.pem"], "without a CA"),
-        (["--rate-per-second", "5", "--rate-burst", "4"], "rate_burst"),
+        (["--rate-per-second", "5", "--rate-burst", "4"], "at least rate_per_s"),
+        (["--rate-per-second", "5", "--rate-burst", "6"], "the dearest call"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, arguments, complaint):
