@@ -187,7 +187,7 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     scopes: set[str] = set()
     for value in (claims.get("scope", ""), claims.get("scp", "")):
         if isinstance(value, str):
-            scopes.update(value.split())
+            scopes.update(filter(None, value.split(" ")))  # RFC 6749: other gaps are none
         elif isinstance(value, list) and all(isinstance(scope, str) for scope in value):
             scopes.update(value)
         else:

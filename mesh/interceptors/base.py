@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from mesh.errors import FieldViolation, InvalidArgument, Unimplemented
+from mesh.errors import DeadlineExceeded, FieldViolation, InvalidArgument, Unimplemented
 
 # Whole names of services, and by the slash no others that begin like them: what is served under
 # them needs no token.
@@ -18,6 +18,7 @@ _INFRASTRUCTURE = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1alpha.ServerReflection/",
 )
+_MESSAGE_SECONDS = 30.0
 _Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs only
 
 
@@ -95,7 +96,11 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
     inner = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )
-    checked = _stream_of_messages if handler.request_streaming else _message
+
+    async def received(requests: AsyncIterator[Any], call: ServerCall) -> Any:
+        if handler.request_streaming:
+            return _stream_of_messages(requests, call)
+        return _message(await _only_message(requests), call)
 
     async def enter(stack: AsyncExitStack, context: Any) -> ServerCall:
         call = ServerCall(method, _text_metadata(context), context)
@@ -103,16 +108,16 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
             await stack.enter_async_context(layer.around(call))
         return call
 
-    async def unary(request: Any, context: Any) -> Any:
+    async def unary(requests: AsyncIterator[Any], context: Any) -> Any:
         async with AsyncExitStack() as stack:
             call = await enter(stack, context)
-            return await inner(checked(request, call), context)
+            return await inner(await received(requests, call), context)
 
-    async def streaming(request: Any, context: Any) -> None:
+    async def streaming(requests: AsyncIterator[Any], context: Any) -> None:
         async with AsyncExitStack() as stack:
             call = await enter(stack, context)
             try:
-                answer = inner(checked(request, call), context)
+                answer = inner(await received(requests, call), context)
                 if not hasattr(answer, "__aiter__"):
                     await answer  # a handler that writes to the context itself
                     return
@@ -125,12 +130,14 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
                 # What grpc raises from a write when nobody reads any more.
                 raise asyncio.CancelledError("the caller has gone") from error
 
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
+    # All as if requests were streams. On the wire it is the same; but grpc would wait for a single
+    # message before it calls anybody, so that who sends none, and shows no token, would hold one of
+    # the calls that it serves at once for ever.
+    make = (
+        grpc.stream_stream_rpc_method_handler
+        if handler.response_streaming
+        else grpc.stream_unary_rpc_method_handler
+    )
     return make(
         streaming if handler.response_streaming else unary,
         request_deserializer=_tolerant(handler.request_deserializer),
@@ -170,6 +177,22 @@ def _message(request: Any, call: ServerCall) -> Any:
     for check in call.checks:
         check(request)
     return request
+
+
+async def _only_message(requests: AsyncIterator[Any]) -> Any:
+    """Waits for the message of a request that is no stream.
+
+    Raises:
+        DeadlineExceeded: It does not come.
+        InvalidArgument: The request ends without one.
+    """
+    try:
+        async with asyncio.timeout(_MESSAGE_SECONDS):
+            return await anext(aiter(requests))
+    except TimeoutError:
+        raise DeadlineExceeded(_MESSAGE_SECONDS) from None
+    except StopAsyncIteration:
+        raise InvalidArgument([FieldViolation("request", "has no message")]) from None
 
 
 async def _stream_of_messages(requests: AsyncIterator[Any], call: ServerCall) -> AsyncIterator[Any]:

@@ -331,3 +331,26 @@ async def test_streams_that_need_no_token_are_bounded(serve: Serve) -> None:
                     break
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.05)
+
+
+async def test_who_sends_no_message_holds_no_call(behaviour: Any, serve: Serve) -> None:
+    running = await serve()
+
+    async def silence() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        for _ in ():
+            yield b""
+
+    path = "/marquee.user.v1.UserService/GetUser"
+    async with grpc.aio.insecure_channel(running.address) as channel:
+        async with asyncio.timeout(20):
+            anonymous = channel.stream_unary(path)(silence())
+            assert await anonymous.code() is grpc.StatusCode.UNAUTHENTICATED
+            token = [("authorization", f"Bearer {running.issuer.mint()}")]
+            slow = channel.stream_unary(path)(silence(), metadata=token)
+            assert await slow.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            empty = channel.stream_unary(path)(nothing(), metadata=token)
+            assert await empty.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -173,6 +173,8 @@ async def test_a_critical_header_that_is_not_understood(issuer: Issuer, verifier
     [
         ({"scope": "a b"}, {"a", "b"}),
         ({"scope": ""}, set()),
+        ({"scope": " a  b "}, {"a", "b"}),
+        ({"scope": "a\u00a0admin\tb"}, {"a\u00a0admin\tb"}),
         ({"scope": None}, set()),
         ({"scope": None, "scp": "a b"}, {"a", "b"}),
         ({"scope": None, "scp": ["a", "b"]}, {"a", "b"}),
