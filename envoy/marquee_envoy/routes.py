@@ -81,7 +81,8 @@ def _route(rule: RouteRule, cluster: str) -> Tree:
             "retry_on": rule.retry_on,
             "num_retries": rule.num_retries,
             "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-            "host_selection_retry_max_attempts": 3,
+            # Hosts are drawn by lot: so often again until it is another one.
+            "host_selection_retry_max_attempts": 10,
             "retry_host_predicate": [
                 typed(
                     "envoy.retry_host_predicates.previous_hosts",

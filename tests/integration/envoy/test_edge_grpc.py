@@ -187,7 +187,8 @@ async def test_a_call_is_traced_and_the_trace_is_passed_on(make_edge, calls, iss
         await receiver.stop()
 
     assert (version, passed_trace, flags) == ("00", trace_id, "01")
-    (span,) = spans
+    # The first call may also have fetched the keys, before the edge did so by itself.
+    (span,) = (span for span in spans if span.kind == "SERVER")
     assert span.service == "marquee-edge"
     assert span.name == "marquee.user.v1.UserService/GetUser"
     assert span.kind == "SERVER"
