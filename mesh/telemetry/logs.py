@@ -19,6 +19,10 @@ def _add_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return event
 
 
+def _quotes_no_metadata(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Invalid encoding on ")
+
+
 def setup_logs(service_name: str, level: str) -> None:
     """Sends the logs of this process, structlog's and the standard library's, through one format.
 
@@ -57,5 +61,7 @@ def setup_logs(service_name: str, level: str) -> None:
     # They log every attempt to reconnect, kafka-python as errors; the mesh logs what matters.
     logging.getLogger("pymongo").setLevel(logging.ERROR)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # What it quotes is metadata of a caller, perhaps a token with a byte too many.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
     # It logs every request, with its address.
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -37,6 +37,8 @@ _TEXTS: Final = (
     ("filter", ""),
     ("order_by", ""),
     ("paths", "*"),
+    ("disliked_genres", "Horror"),
+    ("genres", "Drama"),
 )
 _NEVER_TWICE: Final = ("request_id", "event_id")
 _counter = itertools.count(1)
@@ -141,7 +143,7 @@ def sound_value(field: FieldDescriptor, texts: Mapping[str, str] | None = None) 
         entry = field.message_type.fields_by_name
         return "fuzz", sound_value(entry["value"], texts)
     if kind == FieldDescriptor.CPPTYPE_MESSAGE:
-        return _sound_message(field.message_type, texts)
+        return _sound_message(field, texts)
     if kind == FieldDescriptor.CPPTYPE_STRING:
         text = _sound_text(field, texts)
         return text.encode() if field.type == FieldDescriptor.TYPE_BYTES else text
@@ -154,10 +156,12 @@ def sound_value(field: FieldDescriptor, texts: Mapping[str, str] | None = None) 
     return 0.0 if kind in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT) else 0
 
 
-def _sound_message(descriptor: Descriptor, texts: Mapping[str, str]) -> Message:
+def _sound_message(field: FieldDescriptor, texts: Mapping[str, str]) -> Message:
+    descriptor = field.message_type
     if descriptor.full_name == "google.protobuf.Timestamp":
-        message = empty(descriptor)
-        message.seconds = 1_700_000_000  # type: ignore[attr-defined]  # generated
+        message: Any = empty(descriptor)
+        # Of two times of a message the one declared later is the later one.
+        message.seconds = 1_700_000_000 + field.number
         return message
     return sound(descriptor, texts)
 

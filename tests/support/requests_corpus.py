@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,16 +28,17 @@ _CROWD_BYTES: Final = 100_000
 _HEAVY_COST: Final = 100
 
 
-def corpus(tokens: Sequence[str]) -> list[Case]:
+def corpus(tokens: Sequence[str], texts: Mapping[str, str]) -> list[Case]:
     """Makes all cases, in the order to send them.
 
     Args:
         tokens: Page tokens and cursors that the mesh itself gave for something.
+        texts: What string fields of these names hold where they are in order.
     """
-    rng = random.Random(3)
-    light = [case for rpc in rpcs() if not _is_heavy(rpc) for case in _cases(rpc, tokens)]
-    rng.shuffle(light)
-    heavy = [case for rpc in rpcs() if _is_heavy(rpc) for case in _cases(rpc, tokens)]
+    made = {rpc: list(_cases(rpc, tokens, texts)) for rpc in rpcs()}
+    light = [case for rpc, cases in made.items() if not _is_heavy(rpc) for case in cases]
+    random.Random(3).shuffle(light)
+    heavy = [case for rpc, cases in made.items() if _is_heavy(rpc) for case in cases]
     middle = len(light) // 2
     return [*light[:middle], *heavy, *light[middle:]]
 
@@ -76,14 +77,16 @@ def _is_heavy(rpc: Rpc) -> bool:
     return rpc.policy.cost >= _HEAVY_COST
 
 
-def _cases(rpc: Rpc, tokens: Sequence[str]) -> Iterator[Case]:
+def _cases(rpc: Rpc, tokens: Sequence[str], texts: Mapping[str, str]) -> Iterator[Case]:
     rng = random.Random(zlib.crc32(rpc.path.encode()))
-    for number, case in enumerate(_bodies(rpc, tokens, rng)):
+    for number, case in enumerate(_bodies(rpc, tokens, texts, rng)):
         yield _timed(case, number)
 
 
-def _bodies(rpc: Rpc, tokens: Sequence[str], rng: random.Random) -> Iterator[Case]:
-    typed = draw_many(odd_requests(rpc.input, tokens), _TYPED, rpc.path)
+def _bodies(
+    rpc: Rpc, tokens: Sequence[str], texts: Mapping[str, str], rng: random.Random
+) -> Iterator[Case]:
+    typed = draw_many(odd_requests(rpc.input, tokens, texts), _TYPED, rpc.path)
     for number, body in enumerate(typed):
         for way in (EDGE, STRAIGHT):
             yield Case(rpc, f"typed {number}", body, way)

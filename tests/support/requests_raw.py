@@ -444,7 +444,11 @@ _CORE_WORDS: Final = (
     "Error parsing '",
     "Compression bit set but no encoding configured",
     "Decompression failed",
+    "Illegal header key",
+    "Metadata keys cannot be zero length",
 )
+# A call in order is accepted, or is about somebody who is not there, or who is there already.
+_IN_ORDER: Final = ("0", "5", "6", "9")
 
 
 def problem(answer: Answer, oddity: Oddity, rpc: Rpc, *, straight: bool) -> str:
@@ -457,7 +461,7 @@ def problem(answer: Answer, oddity: Oddity, rpc: Rpc, *, straight: bool) -> str:
         straight: Whether it went past the edge.
     """
     if oddity.name == "in order":
-        fine = answer.grpc_status in ("0", "5") or (rpc.lasts and answer.status == SILENT)
+        fine = answer.grpc_status in _IN_ORDER or (rpc.lasts and answer.status == SILENT)
         return "" if fine else "refuses a call in order"
     if answer.status == SILENT:
         return "" if oddity.may_wait or rpc.lasts else "does not answer"

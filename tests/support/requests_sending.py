@@ -60,7 +60,8 @@ class Case:
     @property
     def impatient(self) -> bool:
         """Whether the caller may be gone before the answer comes."""
-        return self.deadline_s is not None or self.hang_up_s is not None
+        at_once = isinstance(self.body, JsonBody) and ("grpc-timeout", "0n") in self.body.headers
+        return at_once or self.deadline_s is not None or self.hang_up_s is not None
 
     def __str__(self) -> str:
         content = self.body.content if isinstance(self.body, JsonBody) else self.body
@@ -100,6 +101,8 @@ class Outcome:
             return f"took {self.seconds:.1f} s"
         if self.case.way == JSON:
             return _json_problem(self)
+        if self.code == "UNAVAILABLE" and self.case.impatient and self.reason:
+            return ""  # the database's share of a very short deadline was over
         if self.code in _NEVER:
             return f"answered {self.code}"
         if self.code in _BY_THE_CALLER:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -40,11 +40,13 @@ class SecurityMesh:
         stack: The stack.
         issuer: Signs as the stack's issuer does.
         page_tokens: Page tokens and cursors that it gave.
+        texts: What is there under names of fields: the version of a model.
     """
 
     stack: Stack
     issuer: StackIssuer
     page_tokens: tuple[str, ...]
+    texts: Mapping[str, str]
 
     @property
     def edge(self) -> str:
@@ -69,13 +71,15 @@ async def security_mesh(
     try:
         issuer = StackIssuer(stack.directory.auth, tmp_path_factory.mktemp("issuer"))
         async with open_channel(stack.endpoints.edge, token_source=issuer.source()) as channel:
-            page_tokens = await _fill(channel)
-        yield SecurityMesh(stack, issuer, tuple(page_tokens))
+            version = await _fill(channel)
+            page_tokens = await _page_tokens(channel)
+        yield SecurityMesh(stack, issuer, page_tokens, {"version": version})
     finally:
         await stack.stop()
 
 
-async def _fill(channel: grpc.aio.Channel) -> list[str]:
+async def _fill(channel: grpc.aio.Channel) -> str:
+    """Fills the mesh; returns the version of its model."""
     users, movies = UserServiceStub(channel), CatalogServiceStub(channel)
     interactions = InteractionServiceStub(channel)
     for user_id in USERS:
@@ -97,11 +101,10 @@ async def _fill(channel: grpc.aio.Channel) -> list[str]:
         await interactions.RecordInteractions(
             interaction_pb.RecordInteractionsRequest(interactions=[row])
         )
-    await _train(ModelServiceStub(channel))
-    return await _tokens(channel)
+    return await _train(ModelServiceStub(channel))
 
 
-async def _train(models: ModelServiceStub) -> None:
+async def _train(models: ModelServiceStub) -> str:
     version = (await models.TrainModel(model_pb.TrainModelRequest())).model.version
     async with asyncio.timeout(_TRAINING_S):
         while True:
@@ -111,9 +114,10 @@ async def _train(models: ModelServiceStub) -> None:
             assert model.status == model_pb.MODEL_STATUS_TRAINING, model.failure
             await asyncio.sleep(0.2)
     await models.PromoteModel(model_pb.PromoteModelRequest(version=version))
+    return version
 
 
-async def _tokens(channel: grpc.aio.Channel) -> list[str]:
+async def _page_tokens(channel: grpc.aio.Channel) -> tuple[str, ...]:
     """A token of each listing that has a second page."""
     users = await UserServiceStub(channel).ListUsers(user_pb.ListUsersRequest(page_size=1))
     movies = await CatalogServiceStub(channel).ListMovies(catalog_pb.ListMoviesRequest(page_size=1))
@@ -127,4 +131,4 @@ async def _tokens(channel: grpc.aio.Channel) -> list[str]:
     stream.cancel()
     found = [reply.next_page_token for reply in (users, movies, interactions)]
     assert all((*found, cursor)), "a listing of the seed has one page only"
-    return [*found, cursor]
+    return (*found, cursor)

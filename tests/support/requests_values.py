@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -99,14 +100,17 @@ _ODD_TEXTS: Final = (
 )
 
 
-def odd_requests(descriptor: Descriptor, tokens: Sequence[str]) -> st.SearchStrategy[bytes]:
+def odd_requests(
+    descriptor: Descriptor, tokens: Sequence[str], texts: Mapping[str, str]
+) -> st.SearchStrategy[bytes]:
     """Encoded messages of a type: some fields in order, some absent, some odd; strange ones added.
 
     Args:
         descriptor: The type.
         tokens: Page tokens and cursors that the mesh itself gave for something.
+        texts: What string fields of these names hold where they are in order.
     """
-    pool = (*_names(), *tokens, *_forged_tokens())
+    pool = _Pool((*_names(), *tokens, *_forged_tokens()), texts)
     return st.builds(_with_unknown, _messages(descriptor, pool), _unknown_fields())
 
 
@@ -135,11 +139,19 @@ def encode(message: Message) -> bytes:
     return message.SerializeToString().replace(BROKEN.encode(), _BROKEN_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Texts: some that mean something to the mesh, and those of fields in order, by name."""
+
+    known: tuple[str, ...]
+    in_order: Mapping[str, str]
+
+
 def _with_unknown(message: Message, unknown: bytes) -> bytes:
     return encode(message) + unknown
 
 
-def _messages(descriptor: Descriptor, pool: tuple[str, ...]) -> st.SearchStrategy[Message]:
+def _messages(descriptor: Descriptor, pool: _Pool) -> st.SearchStrategy[Message]:
     fields = list(descriptor.fields)
     values = [_field(field, pool) for field in fields]
 
@@ -153,10 +165,10 @@ def _messages(descriptor: Descriptor, pool: tuple[str, ...]) -> st.SearchStrateg
     return st.tuples(*values).map(build)
 
 
-def _field(field: FieldDescriptor, pool: tuple[str, ...]) -> st.SearchStrategy[Sequence[Any]]:
+def _field(field: FieldDescriptor, pool: _Pool) -> st.SearchStrategy[Sequence[Any]]:
     """The values to put into a field, one after the other; none leaves it out."""
     once = _value(field, pool)
-    usual = st.builds(lambda: [requests.sound_value(field)])
+    usual = st.builds(lambda: [requests.sound_value(field, pool.in_order)])
     if is_map(field):
         entry = field.message_type.fields_by_name
         pairs = st.tuples(_value(entry["key"], pool), _value(entry["value"], pool))
@@ -177,7 +189,7 @@ def _crowd(value: Any, count: int) -> list[Any]:
     return [value] * min(count, _CROWD_BYTES // max(size, 1))
 
 
-def _value(field: FieldDescriptor, pool: tuple[str, ...]) -> st.SearchStrategy[Any]:
+def _value(field: FieldDescriptor, pool: _Pool) -> st.SearchStrategy[Any]:
     kind = field.cpp_type
     if kind == _F.CPPTYPE_STRING:
         texts = _texts(pool)
@@ -195,7 +207,7 @@ def _value(field: FieldDescriptor, pool: tuple[str, ...]) -> st.SearchStrategy[A
     return st.one_of(st.sampled_from(_FLOATS), st.floats(width=width))
 
 
-def _odd_message(descriptor: Descriptor, pool: tuple[str, ...]) -> st.SearchStrategy[Message]:
+def _odd_message(descriptor: Descriptor, pool: _Pool) -> st.SearchStrategy[Message]:
     if descriptor.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
         return st.builds(_moment, st.just(descriptor), _seconds(), _nanos())
     return _messages(descriptor, pool)
@@ -222,9 +234,9 @@ def _integers(low: int, high: int) -> st.SearchStrategy[int]:
     return st.one_of(st.sampled_from(ends), st.integers(low, high))
 
 
-def _texts(pool: tuple[str, ...]) -> st.SearchStrategy[str]:
+def _texts(pool: _Pool) -> st.SearchStrategy[str]:
     return st.one_of(
-        st.sampled_from(pool),
+        st.sampled_from(pool.known),
         st.sampled_from(_ODD_TEXTS),
         st.text(alphabet=_ALPHABET, max_size=40),
         st.text(alphabet=_ID_ALPHABET, min_size=1, max_size=20),

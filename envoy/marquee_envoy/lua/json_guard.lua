@@ -51,13 +51,23 @@ local function is_json(content_type)
   return content_type:lower():match("^[^;%s]*") == "application/json"
 end
 
+-- As Envoy tells it: what the transcoder takes for JSON must not pass for gRPC here.
+local function is_grpc(content_type)
+  return content_type == "application/grpc" or content_type:find("^application/grpc[+;]")
+    or content_type:find("^application/grpc%-web")
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   note_the_person(handle, headers)
   local content_type = headers:get("content-type") or ""
   local path, query = (headers:get(":path") or ""):match("^([^?]*)%??(.*)$")
-  if content_type:find("^application/grpc") then
-    if query ~= "" then handle:respond({[":status"] = "404"}, "") end
+  if is_grpc(content_type) then
+    if query ~= "" or headers:get(":method") ~= "POST" then
+      return handle:respond({[":status"] = "404"}, "")
+    end
+    -- gRPC's core resets a call without it, which would look like a failure of the service.
+    headers:replace("te", "trailers")
     return
   end
 

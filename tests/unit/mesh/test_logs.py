@@ -22,6 +22,9 @@ def _logging_as_before() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in ("kafka", "pymongo")}
     yield
     root.handlers, root.level = handlers, level
+    quiet = logging.getLogger("grpc._cython.cygrpc")
+    for found in quiet.filters[:]:
+        quiet.removeFilter(found)
     for name, earlier in levels.items():
         logging.getLogger(name).setLevel(earlier)
     structlog.reset_defaults()
@@ -54,6 +57,14 @@ def test_the_trace_is_named(
     for line in lines(capsys):
         assert line["trace_id"] == format(ids.trace_id, "032x")
         assert line["span_id"] == format(ids.span_id, "016x")
+
+
+def test_metadata_that_grpc_cannot_read_is_not_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    setup_logs("marquee-test", "INFO")
+    logger = logging.getLogger("grpc._cython.cygrpc")
+    logger.error("Invalid encoding on %s", b"Bearer secret\xff")
+    logger.error("something else")
+    assert [line["event"] for line in lines(capsys)] == ["something else"]
 
 
 def test_an_exception_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
