@@ -5,7 +5,7 @@ Usage: python examples/run.py {python,go,node,java} [--plain | --tls]
 It starts the mesh on free ports with a handful of movies and a trained model, builds the example
 and runs it twice: the second time everything it records must have been there already. By default
 it does so in plain text, and then once more with a mesh that speaks TLS. Where the toolchain of the
-language is missing it says so and exits with 0.
+language is missing, or cannot reach the registry of its packages, it says so and exits with 0.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from marquee_client import Tls, aio, errors
 
 HERE = Path(__file__).resolve().parent
 _FOLLOW_SECONDS = 30
+_REACH_SECONDS = 180
 _BUILD_SECONDS = 1200
 _RUN_SECONDS = 90
 _PEOPLE = 40
@@ -51,6 +52,7 @@ class Example:
 
     Attributes:
         tools: Programs that it needs.
+        reach: A command that succeeds where its packages can be had; empty: it needs none.
         build: Commands.
         run: Commands, each a program of its own that does the whole job.
         follow: What asks them to follow the live stream.
@@ -59,6 +61,7 @@ class Example:
 
     directory: str
     tools: tuple[str, ...]
+    reach: tuple[str, ...]
     build: tuple[tuple[str, ...], ...]
     run: tuple[tuple[str, ...], ...]
     follow: tuple[str, ...] = ("--follow", str(_FOLLOW_SECONDS))
@@ -68,12 +71,14 @@ EXAMPLES: Mapping[str, Example] = {
     "python": Example(
         directory="python",
         tools=(),
+        reach=(),
         build=(),
         run=((sys.executable, "recommend.py"), (sys.executable, "recommend_aio.py")),
     ),
     "go": Example(
         directory="go",
         tools=("go", "buf"),
+        reach=("go", "list", "-m", "-versions", "google.golang.org/protobuf"),
         build=(
             ("go", "generate", "."),
             ("go", "vet", "."),
@@ -85,12 +90,14 @@ EXAMPLES: Mapping[str, Example] = {
     "node": Example(
         directory="node",
         tools=("node", "npm"),
+        reach=("npm", "view", "@grpc/grpc-js", "version"),
         build=(("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"),),
         run=(("node", "recommend.js"),),
     ),
     "java": Example(
         directory="java",
         tools=("java", "javac", "mvn"),
+        reach=("mvn", "-q", "-B", "-ntp", "dependency:get", "-Dartifact=io.grpc:grpc-api:1.85.1"),
         build=(("mvn", "-q", "-B", "-ntp", "process-classes"),),
         run=(("java", "-cp", "target/classes:target/lib/*", "example.Recommend"),),
     ),
@@ -273,8 +280,26 @@ async def _run(
 
 
 def missing(example: Example) -> str:
-    """Returns which of the tools of an example are not installed; empty: none."""
-    return ", ".join(tool for tool in example.tools if shutil.which(tool) is None)
+    """Returns what an example needs and this machine has not; empty: nothing."""
+    if tools := [tool for tool in example.tools if shutil.which(tool) is None]:
+        return f"{', '.join(tools)}, not found on this machine"
+    if example.reach and not _reaches(example):
+        return f"packages that cannot be had from here: {' '.join(example.reach)} fails"
+    return ""
+
+
+def _reaches(example: Example) -> bool:
+    try:
+        done = subprocess.run(  # noqa: S603  # commands written above
+            example.reach,
+            cwd=HERE / example.directory,
+            stdout=subprocess.DEVNULL,
+            timeout=_REACH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 async def main(name: str, transports: Sequence[bool]) -> None:
@@ -301,8 +326,8 @@ def _command_line() -> int:
     transport.add_argument("--plain", action="store_true", help="in plain text only")
     transport.add_argument("--tls", action="store_true", help="with TLS only")
     arguments = parser.parse_args()
-    if tools := missing(EXAMPLES[arguments.language]):
-        line = f"SKIPPED: the {arguments.language} example needs {tools}, not found on this machine"
+    if lack := missing(EXAMPLES[arguments.language]):
+        line = f"SKIPPED: the {arguments.language} example needs {lack}"
         print("\n".join(["=" * len(line), line, "=" * len(line)]))
         return 0
     transports = [False] * (not arguments.tls) + [True] * (not arguments.plain)

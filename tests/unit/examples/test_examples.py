@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -33,6 +34,15 @@ def test_a_missing_toolchain_is_said_aloud_and_is_no_failure(
     monkeypatch.setattr(sys, "argv", ["run.py", "go"])
     assert runner._command_line() == 0
     assert "SKIPPED: the go example needs buf, not found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["true", "false"])
+def test_packages_that_cannot_be_had_are_said_aloud(runner: ModuleType, command: str) -> None:
+    example = dataclasses.replace(runner.EXAMPLES["go"], tools=(), reach=(command,))
+    lack = runner.missing(example)
+    assert lack == (
+        "" if command == "true" else "packages that cannot be had from here: false fails"
+    )
 
 
 @pytest.mark.parametrize("name", ["python", "go", "node", "java"])
