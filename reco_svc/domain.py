@@ -10,6 +10,9 @@ from datetime import datetime
 MAX_BATCH = 1000
 HISTORY_CAP = 1000
 
+InteractionKey = tuple[str, str]
+"""What names an interaction: whose it is, and the event id, which only they must not use twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Movie:
@@ -49,7 +52,7 @@ class Interaction:
     """What a person did with a movie.
 
     Attributes:
-        event_id: Names it for good.
+        event_id: Names it for good among those of the user.
         user_id: Who.
         movie_id: With which movie.
         type: What.
@@ -64,11 +67,15 @@ class Interaction:
     value: float
     occur_time: datetime | None
 
+    @property
+    def key(self) -> InteractionKey:
+        """Names it among those of everybody."""
+        return self.user_id, self.event_id
+
     def conflicts_with(self, recorded: Interaction) -> bool:
-        """Tells whether `recorded`, of the same event id, has other content."""
+        """Tells whether `recorded`, of the same key, has other content."""
         return (
-            self.user_id != recorded.user_id
-            or self.movie_id != recorded.movie_id
+            self.movie_id != recorded.movie_id
             or self.type != recorded.type
             or self.value != recorded.value
             or (self.occur_time is not None and self.occur_time != recorded.occur_time)

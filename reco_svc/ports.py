@@ -11,6 +11,7 @@ from mesh.mongo.client import Session
 from reco_svc.domain import (
     HeldState,
     Interaction,
+    InteractionKey,
     Model,
     Movie,
     ProfileVersion,
@@ -68,7 +69,9 @@ class CatalogCopy(Protocol):
 class Interactions(Protocol):
     """Interactions and states; see `reco_svc.store.interactions.InteractionStore`."""
 
-    async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
+    async def recorded(
+        self, keys: Sequence[InteractionKey], session: Session
+    ) -> dict[InteractionKey, Interaction]:
         """Returns what is recorded already."""
 
     async def advance_states(

@@ -13,7 +13,7 @@ import structlog
 from mesh.background import end_background
 from mesh.telemetry.spans import untraced_database
 from mesh.times import now
-from reco_svc.domain import Interaction, InteractionType
+from reco_svc.domain import Interaction, InteractionKey, InteractionType
 from reco_svc.index.movie_index import MovieIndex
 from reco_svc.index.serving_model import ServingModel
 from reco_svc.ranking.model import collect_factors
@@ -126,7 +126,7 @@ class ServingPopularity:
         self._popularity = Popularity(half_life_days)
         self._counting = False
         self._meanwhile: list[Interaction] = []
-        self._counted: set[str] = set()
+        self._counted: set[InteractionKey] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -142,8 +142,8 @@ class ServingPopularity:
 
     def add(self, accepted: Sequence[Interaction]) -> None:
         """Counts interactions that this replica just recorded; their occur_time must be set."""
-        rows = [row for row in accepted if row.event_id not in self._counted]
-        self._counted.difference_update([row.event_id for row in accepted])
+        rows = [row for row in accepted if row.key not in self._counted]
+        self._counted.difference_update([row.key for row in accepted])
         self._popularity.add(_watched(rows))
         if self._counting:
             self._meanwhile += rows
@@ -168,15 +168,15 @@ class ServingPopularity:
 
     async def _count_once(self, begin: datetime) -> None:
         counted = Popularity(self._half_life_days)
-        recent: set[str] = set()
+        recent: set[InteractionKey] = set()
         async for batch in self._interactions.batches():
             counted.add(_watched(batch.rows))
             if batch.record_time >= begin:
-                recent.update(row.event_id for row in batch.rows)
+                recent.update(row.key for row in batch.rows)
             await asyncio.sleep(0)
-        counted.add(_watched(row for row in self._meanwhile if row.event_id not in recent))
+        counted.add(_watched(row for row in self._meanwhile if row.key not in recent))
         # What was read before the call that recorded it came to say so.
-        self._counted = recent.difference(row.event_id for row in self._meanwhile)
+        self._counted = recent.difference(row.key for row in self._meanwhile)
         self._popularity, self._meanwhile, self._counting = counted, [], False
 
 

@@ -12,6 +12,7 @@ from mesh.times import now
 from reco_svc.domain import (
     CreatedMeanwhile,
     Interaction,
+    InteractionKey,
     PeopleDeletedError,
     RecordedBatch,
     RecordOutcome,
@@ -92,9 +93,9 @@ class InteractionService:
         *,
         look: bool,
     ) -> _Written:
-        recorded: dict[str, Interaction] = {}
+        recorded: dict[InteractionKey, Interaction] = {}
         if look:
-            recorded = await self._store.recorded([row.event_id for row in rows], session)
+            recorded = await self._store.recorded([row.key for row in rows], session)
         moment = now()
         results: list[RowResult] = []
         accepted: dict[str, list[Interaction]] = defaultdict(list)
@@ -103,7 +104,7 @@ class InteractionService:
             results.append(result)
             if result.status is RowStatus.ACCEPTED:
                 stamped = replace(row, occur_time=row.occur_time or moment)
-                recorded[row.event_id] = stamped
+                recorded[row.key] = stamped
                 accepted[row.user_id].append(stamped)
         if not accepted:
             return _Written(results, ())
@@ -125,11 +126,11 @@ class InteractionService:
 
 def _judge(
     row: Interaction,
-    recorded: Mapping[str, Interaction],
+    recorded: Mapping[InteractionKey, Interaction],
     unknown: Collection[str],
     deleted: Collection[str],
 ) -> RowResult:
-    earlier = recorded.get(row.event_id)
+    earlier = recorded.get(row.key)
     if earlier is not None:
         if row.conflicts_with(earlier):
             return RowResult(

@@ -1,8 +1,8 @@
 """Interactions and the state of each person in MongoDB.
 
 An interaction is stored in the batch of its person that was recorded together, under
-`<user id>/<watermark>`, and by its event id, which names the batch. The watermarks of a person's
-batches have no gaps, so batches are found by their ids alone.
+`<user id>/<watermark>`; under `<user id>/<event id>` stands in which. No id contains a slash. The
+watermarks of a person's batches have no gaps, so batches are found by their ids alone.
 
 The state of a person who was deleted stays behind, empty, so that interactions which arrive late
 are refused and watermarks go on growing if the id is used again.
@@ -22,6 +22,7 @@ from reco_svc.domain import (
     HISTORY_CAP,
     HistoryEntry,
     Interaction,
+    InteractionKey,
     InteractionType,
     PeopleDeletedError,
     RecordedBatch,
@@ -42,28 +43,28 @@ class InteractionStore:
         self._batches = database[INTERACTION_BATCHES]
         self._states = database[USER_STATE]
 
-    async def recorded(self, event_ids: Sequence[str], session: Session) -> dict[str, Interaction]:
-        """Returns the interactions already recorded under these ids."""
-        events = find_by_ids(self._events, list(dict.fromkeys(event_ids)), session=session)
-        batch_of = {event["_id"]: event["batch"] async for event in events}
-        batches = find_by_ids(self._batches, sorted(set(batch_of.values())), session=session)
+    async def recorded(
+        self, keys: Sequence[InteractionKey], session: Session
+    ) -> dict[InteractionKey, Interaction]:
+        """Returns the interactions already recorded under these keys."""
+        wanted = set(keys)
+        events = find_by_ids(self._events, sorted(map(_event_key, wanted)), session=session)
+        batch_ids = {event["batch"] async for event in events}
+        batches = find_by_ids(self._batches, sorted(batch_ids), session=session)
         return {
-            row.event_id: row
-            async for batch in batches
-            for row in _rows(batch)
-            if row.event_id in batch_of
+            row.key: row async for batch in batches for row in _rows(batch) if row.key in wanted
         }
 
     async def insert(self, batches: Sequence[RecordedBatch], session: Session) -> None:
         """Writes batches of different people.
 
         Raises:
-            CreatedMeanwhile: One of the event ids is recorded already; the transaction is lost.
+            CreatedMeanwhile: One of the interactions is recorded already; the transaction is lost.
         """
         with creating():
             await self._events.insert_many(
                 [
-                    {"_id": row.event_id, "batch": _batch_id(batch.user_id, batch.watermark)}
+                    {"_id": _event_key(row.key), "batch": _batch_id(batch.user_id, batch.watermark)}
                     for batch in batches
                     for row in batch.rows
                 ],
@@ -216,9 +217,9 @@ class InteractionStore:
             batches = await self._batches_at(user_id, wanted, session)
             if not batches:
                 break  # forgotten by an earlier deletion
-            events = [row.event_id for rows in batches.values() for row in rows]
+            events = [_event_key(row.key) for rows in batches.values() for row in rows]
             await self._events.bulk_write(
-                [DeleteOne({"_id": event_id}) for event_id in events], session=session
+                [DeleteOne({"_id": event}) for event in events], session=session
             )
             await self._batches.bulk_write(
                 [DeleteOne({"_id": _batch_id(user_id, at)}) for at in batches], session=session
@@ -241,6 +242,10 @@ class InteractionStore:
         ids = {_batch_id(user_id, watermark): watermark for watermark in watermarks}
         batches = find_by_ids(self._batches, list(ids), session=session)
         return {ids[batch["_id"]]: _rows(batch) async for batch in batches}
+
+
+def _event_key(key: InteractionKey) -> str:
+    return "/".join(key)
 
 
 def _batch_id(user_id: str, watermark: int) -> str:

@@ -38,8 +38,8 @@ SPECS = (
         ),
         (IndexModel([("update_time", 1)]),),
     ),
-    # One small document per event id makes recording idempotent; what happened stands in batches,
-    # of which a person's lie next to each other. So neither needs a second index.
+    # One small document per person and event id makes recording idempotent; what happened stands in
+    # batches, of which a person's lie next to each other. So neither needs a second index.
     CollectionSpec(INTERACTIONS, object_schema({"_id": "string", "batch": "string"})),
     CollectionSpec(
         INTERACTION_BATCHES,

@@ -115,7 +115,8 @@ class Worker:
         await self._client.unary(self._users.UpdateUser, request)
 
     async def update_preferences(self) -> None:
-        preferences = user_pb2.Preferences(user_id=self.user_id, liked_genres=["Drama"])
+        # Something new every time: what is stored already would not be written.
+        preferences = user_pb2.Preferences(user_id=self.user_id, liked_genres=["Drama", new_id()])
         mask = field_mask_pb2.FieldMask(paths=["liked_genres"])
         request = user_pb.UpdatePreferencesRequest(preferences=preferences, update_mask=mask)
         await self._client.unary(self._users.UpdatePreferences, request)

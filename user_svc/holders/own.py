@@ -48,7 +48,9 @@ class OwnHolder:
             answered = None if creation.account is None else to_user(creation.account)
             yield [
                 pb.ExportedRecord(
-                    creation=pb.UserCreation(request_id=creation.request_id, user=answered)
+                    creation=pb.UserCreation(
+                        request_id=creation.request_id, user=answered, actor=creation.caller
+                    )
                 )
             ]
         before = None

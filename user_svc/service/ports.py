@@ -17,11 +17,14 @@ class Creation:
     """What a request id has done.
 
     Attributes:
+        caller: The subject of the token that it came with. Request ids of different callers have
+            nothing to do with each other.
         request_id: The caller's.
         fingerprint: What was asked for; empty once the user is deleted.
         account: What was answered; None once the user is deleted.
     """
 
+    caller: str
     request_id: str
     fingerprint: str
     account: Account | None
@@ -39,8 +42,8 @@ class Changes(Protocol):
     async def deleted_version(self, user_id: str) -> int:
         """Returns the version at which that id was last deleted, or 0."""
 
-    async def creation(self, request_id: str) -> Creation | None:
-        """Returns what a request id has done."""
+    async def creation(self, caller: str, request_id: str) -> Creation | None:
+        """Returns what a request id of a caller has done."""
 
     async def remember(self, creation: Creation) -> None:
         """Keeps what a request id has done."""

@@ -44,11 +44,12 @@ class UserService:
         Args:
             user_id: The id, or empty for a generated one.
             profile: Who they are.
-            cause: The call; one with the same request id returns the first result.
+            cause: The call; another one of the same actor with the same request id returns the
+                first result.
 
         Raises:
             AlreadyExists: Id or address belong to another user.
-            InvalidArgument: The request id has been used for something else.
+            InvalidArgument: The actor has used the request id for something else.
             FailedPrecondition: The user that this request id created has been deleted.
         """
         asked = fingerprint(user_id, profile)
@@ -56,7 +57,7 @@ class UserService:
 
         async def work(changes: Changes) -> Account:
             if request_id:
-                earlier = await changes.creation(request_id)
+                earlier = await changes.creation(cause.actor, request_id)
                 if earlier is not None:
                     return _first_result(earlier, asked)
             chosen = user_id or generated
@@ -71,7 +72,7 @@ class UserService:
             )
             await changes.add(account, creation_of(account, cause))
             if request_id:
-                await changes.remember(Creation(request_id, asked, account))
+                await changes.remember(Creation(cause.actor, request_id, asked, account))
             return account
 
         return await self._accounts.transaction(work)
@@ -132,6 +133,8 @@ class UserService:
     ) -> Account:
         """Changes the named fields of a user; see `change_profile`.
 
+        Values that are stored already are no change: nothing is written, announced or noted.
+
         Raises:
             NotFound: There is none of that id.
             StaleEtag: The user has changed since the caller read them.
@@ -142,6 +145,8 @@ class UserService:
         async def work(changes: Changes) -> Account:
             account = _found(user_id, await changes.account(user_id))
             changed = change_profile(account, values, fields, etag=etag, moment=self._clock())
+            if changed.profile == account.profile:
+                return account
             if changed.profile.email != account.profile.email:
                 await _require_free_email(changes, changed.profile.email, user_id)
             await changes.replace(changed, change_of_profile(account, changed, cause))
@@ -173,7 +178,7 @@ class UserService:
         *,
         etag: str = "",
     ) -> Account:
-        """Changes the named preferences of a user.
+        """Changes the named preferences of a user; see `update`.
 
         Raises:
             NotFound: There is none of that id.
@@ -184,6 +189,8 @@ class UserService:
         async def work(changes: Changes) -> Account:
             account = _found(user_id, await changes.account(user_id))
             changed = change_preferences(account, values, fields, etag=etag, moment=self._clock())
+            if changed.preferences == account.preferences:
+                return account
             await changes.replace(changed, change_of_preferences(account, changed, cause))
             return changed
 

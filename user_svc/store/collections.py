@@ -47,6 +47,7 @@ SPECS = (
     CollectionSpec(
         TOMBSTONES, object_schema({"_id": "string", "version": _NUMBER, "delete_time": "date"})
     ),
+    # By caller and request id; see `user_svc.store.rows.creation_key`.
     CollectionSpec(
         CREATIONS,
         object_schema(

@@ -83,11 +83,19 @@ def to_account(row: Document) -> Account:
     )
 
 
+def creation_key(caller: str, request_id: str) -> str:
+    """Returns the id of a row of `creations`.
+
+    The last line break parts the two: a request id has none, whatever an issuer calls its subjects.
+    """
+    return f"{caller}\n{request_id}"
+
+
 def creation_row(creation: Creation) -> Document:
     """Returns a row of `creations` for one whose result is there."""
     assert creation.account is not None, "a new creation has a result"
     return {
-        "_id": creation.request_id,
+        "_id": creation_key(creation.caller, creation.request_id),
         "user_id": creation.account.user_id,
         "fingerprint": creation.fingerprint,
         "account": to_row(creation.account),
@@ -96,9 +104,13 @@ def creation_row(creation: Creation) -> Document:
 
 def to_creation(row: Document) -> Creation:
     """Reads a row of `creations`."""
+    caller, _, request_id = row["_id"].rpartition("\n")
     account = row.get("account")
     return Creation(
-        row["_id"], row.get("fingerprint", ""), None if account is None else to_account(account)
+        caller=caller,
+        request_id=request_id,
+        fingerprint=row.get("fingerprint", ""),
+        account=None if account is None else to_account(account),
     )
 
 

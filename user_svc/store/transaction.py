@@ -12,7 +12,14 @@ from user_svc.domain import Account, Change, email_key
 from user_svc.events import user_changed, user_deleted
 from user_svc.service.ports import Creation
 from user_svc.store.collections import CREATIONS, TOMBSTONES, USER_CHANGES, USERS
-from user_svc.store.rows import change_row, creation_row, to_account, to_creation, to_row
+from user_svc.store.rows import (
+    change_row,
+    creation_key,
+    creation_row,
+    to_account,
+    to_creation,
+    to_row,
+)
 
 
 class MongoChanges:
@@ -45,9 +52,10 @@ class MongoChanges:
         row = await self._tombstones.find_one({"_id": user_id}, session=self._session)
         return 0 if row is None else int(row["version"])
 
-    async def creation(self, request_id: str) -> Creation | None:
-        """Returns what a request id has done."""
-        row = await self._creations.find_one({"_id": request_id}, session=self._session)
+    async def creation(self, caller: str, request_id: str) -> Creation | None:
+        """Returns what a request id of a caller has done."""
+        key = creation_key(caller, request_id)
+        row = await self._creations.find_one({"_id": key}, session=self._session)
         return None if row is None else to_creation(row)
 
     async def remember(self, creation: Creation) -> None:

@@ -72,15 +72,30 @@ async def test_every_row_gets_its_own_fate_in_the_order_sent(reco, interaction) 
     assert await list_all(reco, "bob", 10) == [["e6"]]
 
 
-async def test_an_event_id_is_global_and_belongs_to_whoever_used_it_first(
-    reco, interaction
-) -> None:
-    await reco.add_movies("a")
-    await reco.record(interaction("ada", "a", "e1"))
-    answer = await reco.record(interaction("bob", "a", "e1"))
-    assert statuses(answer) == [CONFLICT]
-    assert not answer.watermarks
-    assert await list_all(reco, "bob", 10) == [[]]
+async def test_nobody_can_take_the_event_ids_of_another(reco, interaction) -> None:
+    await reco.add_movies("a", "b")
+    await reco.record(interaction("eve", "a", "e1"), interaction("eve", "b", "e2"))
+    answer = await reco.record(
+        interaction("ada", "b", "e1"), interaction("bob", "a", "e1"), interaction("ada", "b", "e2")
+    )
+    assert statuses(answer) == [ACCEPTED] * 3
+    assert dict(answer.watermarks) == {"ada": 1, "bob": 1}
+    answer = await reco.record(
+        interaction("ada", "b", "e1"),
+        interaction("ada", "a", "e2"),  # recorded with another movie
+        interaction("bob", "a", "e1"),
+        interaction("bob", "a", "e2"),  # recorded by others only
+        interaction("eve", "b", "e1"),  # as it is recorded for another
+    )
+    assert statuses(answer) == [DUPLICATE, CONFLICT, DUPLICATE, ACCEPTED, CONFLICT]
+    assert dict(answer.watermarks) == {"bob": 2}
+    for user_id, movies in (("ada", ["b", "b"]), ("bob", ["a", "a"]), ("eve", ["b", "a"])):
+        listed = await reco.interactions.ListInteractions(
+            pb.ListInteractionsRequest(user_id=user_id)
+        )
+        assert [(row.event_id, row.movie_id) for row in listed.interactions] == [
+            *zip(("e2", "e1"), movies, strict=True)
+        ]
 
 
 async def test_an_event_recorded_of_a_movie_is_told_before_an_unknown_movie_is(
@@ -129,7 +144,7 @@ async def test_the_time_is_now_if_not_said_and_sending_again_may_leave_it_out(
 async def test_concurrent_calls_with_the_same_events_record_them_once(reco, interaction) -> None:
     await reco.add_movies("a", "b")
     rows = [
-        interaction(user, movie, f"{user}-{movie}")
+        interaction(user, movie, f"liked-{movie}")
         for user in ("ada", "bob", "cid")
         for movie in ("a", "b")
     ]
@@ -137,7 +152,7 @@ async def test_concurrent_calls_with_the_same_events_record_them_once(reco, inte
     fates = sorted(statuses(answer) for answer in answers)
     assert fates == [[ACCEPTED] * 6, *([[DUPLICATE] * 6] * 3)]
     assert [dict(a.watermarks) for a in answers if a.watermarks] == [{"ada": 1, "bob": 1, "cid": 1}]
-    assert await list_all(reco, "bob", 10) == [["bob-b", "bob-a"]]
+    assert await list_all(reco, "bob", 10) == [["liked-b", "liked-a"]]
 
 
 async def test_concurrent_batches_of_one_person_all_count(reco, interaction) -> None:

@@ -85,7 +85,7 @@ async def test_a_deletion_forgets_everything_and_nobody_else(
     await people.changed("ada", 1, "Crime")
     for batch in range(7):
         await reco.record(
-            interaction("ada", "heat", f"a{batch}"), interaction("ada0", "heat", f"b{batch}")
+            interaction("ada", "heat", f"e{batch}"), interaction("ada0", "heat", f"e{batch}")
         )
     await world.database[schema.TOLD_LISTS].insert_one(
         {"_id": "ada", "version": 1, "movie_ids": ["heat"], "watermark": 7, "model_version": "v"}
@@ -93,7 +93,9 @@ async def test_a_deletion_forgets_everything_and_nobody_else(
     await people.deleted("ada", 2)
     assert await listed(reco, "ada") == []
     assert await sources(reco, "ada") == [("heat", POPULAR)]
-    assert sorted(await listed(reco, "ada0")) == [f"b{batch}" for batch in range(7)]
+    assert sorted(await listed(reco, "ada0")) == [f"e{batch}" for batch in range(7)]
+    answer = await reco.record(interaction("ada0", "heat", "e0"))
+    assert [result.status for result in answer.results] == [pb.INTERACTION_STATUS_DUPLICATE]
     for name in PERSONAL_COLLECTIONS:
         kept = await world.database[name].find().to_list()
         assert len(kept) == 7

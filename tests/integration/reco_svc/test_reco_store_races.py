@@ -42,7 +42,7 @@ async def put_movie(database: AsyncDatabase[Document], session: Session) -> None
 
 async def record(database: AsyncDatabase[Document], session: Session) -> None:
     store = InteractionStore(database)
-    if not await store.recorded(["e1"], session):
+    if not await store.recorded([ROW.key], session):
         await store.insert([RecordedBatch("ada", 1, (ROW,), MOMENT)], session)
 
 

@@ -67,7 +67,7 @@ async def live(mesh: Any, user_id: str) -> None:
     recorder: Any = interaction_service_pb2_grpc.InteractionServiceStub(mesh.reco)
     rows = [
         interaction_service_pb2.Interaction(
-            event_id=f"{user_id}-{number}",
+            event_id=f"view-{number}",  # everybody has one of that id
             user_id=user_id,
             movie_id=f"m{number % 3}",
             type=interaction_service_pb2.INTERACTION_TYPE_VIEW,
@@ -121,7 +121,7 @@ async def test_an_export_holds_everything_of_one_person_and_nothing_of_another(m
         for record in records
         if record.recommendation.HasField("interaction")
     ]
-    assert {row.event_id for row in rows} == {f"ada-{number}" for number in range(WATCHED)}
+    assert {row.event_id for row in rows} == {f"view-{number}" for number in range(WATCHED)}
     (state,) = [r.recommendation.state for r in records if r.recommendation.HasField("state")]
     assert (state.watermark, len(state.history)) == (3, WATCHED)
     (told,) = [
@@ -130,6 +130,7 @@ async def test_an_export_holds_everything_of_one_person_and_nothing_of_another(m
     assert list(told.movie_ids) == ["m1", "m2"]
     (creation,) = [record.creation for record in records if record.HasField("creation")]
     assert (creation.request_id, creation.user.display_name) == ("r-ada", "Ada")
+    assert creation.actor == "service:tests"
     (recipient,) = [
         r.notification.recipient for r in records if r.notification.HasField("recipient")
     ]
@@ -149,6 +150,13 @@ async def test_after_a_deletion_the_export_shows_what_stays(mesh: Any) -> None:
         "recommendation.state": 1,
         "notification.recipient": 1,
     }
+    (creation,) = [
+        record.creation
+        for message in messages
+        for record in message.records
+        if record.HasField("creation")
+    ]
+    assert creation == pb.UserCreation(request_id="r-ada", actor="service:tests")
     text = "".join(map(str, messages))
     for personal in ("Ada", "example.org", "Drama", "m1", "London", "model"):
         assert f'"{personal}' not in text

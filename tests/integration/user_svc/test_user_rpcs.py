@@ -6,7 +6,8 @@ import pytest
 from marquee.events.v1 import events_pb2
 from marquee.user.v1 import user_pb2
 from marquee.user.v1 import user_service_pb2 as pb
-from support.users import ada, create, failure, get, mask, violations
+from support.tokens import Issuer, bearer
+from support.users import ada, changes, create, failure, get, mask, update, violations
 
 
 async def test_a_user_is_created_read_changed_and_deleted(world: Any) -> None:
@@ -168,6 +169,51 @@ async def test_a_repeated_creation_returns_the_first_result(world: Any) -> None:
     code, details = await failure(world.stub.CreateUser(repeated))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert details["ErrorInfo"].reason == "REQUEST_RESULT_DELETED"
+
+
+async def test_nobody_can_take_the_request_ids_of_another(world: Any, issuer: Issuer) -> None:
+    async def come(user_id: str) -> user_pb2.User:
+        user = ada(id=user_id, email=f"{user_id}@example.org")
+        request = pb.CreateUserRequest(user=user, request_id="request1")
+        own = bearer(issuer.mint(user_id, ["users.write"]))
+        created: user_pb2.User = (await world.stub.CreateUser(request, metadata=own)).user
+        return created
+
+    async def deletion_of(call: Any) -> str:
+        code, details = await failure(call)
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        return str(details["ErrorInfo"].reason)
+
+    eve, bob = await come("eve"), await come("bob")
+    third = await create(world, ada(), "request1")
+    assert [user.id for user in (eve, bob, third)] == ["eve", "bob", "ada"]
+    await world.stub.DeleteUser(pb.DeleteUserRequest(user_id="eve"))
+    assert await deletion_of(come("eve")) == "REQUEST_RESULT_DELETED"
+    assert await come("bob") == bob
+    assert await create(world, ada(), "request1") == third
+    await world.stub.DeleteUser(pb.DeleteUserRequest(user_id="ada"))
+    assert await deletion_of(create(world, ada(), "request1")) == "REQUEST_RESULT_DELETED"
+    assert await come("bob") == bob
+
+
+async def test_values_that_are_stored_already_are_no_change(world: Any) -> None:
+    created = await create(world, ada())
+    assert await update(world, ada(etag=created.etag)) == created
+    assert await update(world, ada(), "attributes.$shoe.size", "locale") == created
+    wanted = user_pb2.Preferences(user_id="ada", liked_genres=["Drama"])
+    request = pb.UpdatePreferencesRequest(preferences=wanted)
+    first = (await world.stub.UpdatePreferences(request)).preferences
+    request.preferences.etag = first.etag
+    assert (await world.stub.UpdatePreferences(request)).preferences == first
+    assert [event.version for event in await world.announced()] == [1, 2]
+    assert [change.version for change in (await changes(world, "ada")).changes] == [2, 1]
+    request.preferences.etag = "stale"
+    for call in (
+        world.stub.UpdatePreferences(request),
+        world.stub.UpdateUser(pb.UpdateUserRequest(user=ada(etag="stale"))),
+    ):
+        code, _ = await failure(call)
+        assert code is grpc.StatusCode.ABORTED
 
 
 async def test_a_deleted_user_leaves_no_personal_data(world: Any) -> None:

@@ -13,13 +13,13 @@ from reco_svc.domain import Interaction, InteractionType, RecordedBatch
 from reco_svc.serving import ServingPopularity
 
 
-def batch(watermark: int, *movie_ids: str) -> RecordedBatch:
+def batch(watermark: int, *movie_ids: str, user_id: str = "ada") -> RecordedBatch:
     moment = now()
     rows = tuple(
-        Interaction(f"{watermark}-{n}", "ada", movie, InteractionType.LIKE, 0.0, moment)
+        Interaction(f"{watermark}-{n}", user_id, movie, InteractionType.LIKE, 0.0, moment)
         for n, movie in enumerate(movie_ids)
     )
-    return RecordedBatch("ada", watermark, rows, moment)
+    return RecordedBatch(user_id, watermark, rows, moment)
 
 
 class Store:
@@ -90,6 +90,18 @@ async def test_what_was_recorded_behind_the_reader_counts() -> None:
     popularity.add(batch(2, "new").rows)
     await store.let(1)
     assert counts(popularity) == {"old": 1, "new": 1}
+    await popularity.stop()
+
+
+@pytest.mark.parametrize("told_after", [0, 1, 2])
+async def test_two_people_with_the_same_event_ids_count_twice(told_after: int) -> None:
+    store = Store(batch(1, "a"))
+    popularity = popularity_of(store)
+    await popularity.start()
+    await store.let(told_after)
+    popularity.add(batch(1, "a", user_id="bob").rows)
+    await store.let(2 - told_after)
+    assert counts(popularity) == {"a": 2}
     await popularity.stop()
 
 

@@ -34,7 +34,7 @@ class MemoryAccounts:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.tombstones: dict[str, int] = {}
-        self.creations: dict[str, Creation] = {}
+        self.creations: dict[tuple[str, str], Creation] = {}
         self.announced: list[tuple[str, int]] = []
         self.changes: list[Change] = []
 
@@ -78,11 +78,11 @@ class MemoryAccounts:
     async def deleted_version(self, user_id: str) -> int:
         return self.tombstones.get(user_id, 0)
 
-    async def creation(self, request_id: str) -> Creation | None:
-        return self.creations.get(request_id)
+    async def creation(self, caller: str, request_id: str) -> Creation | None:
+        return self.creations.get((caller, request_id))
 
     async def remember(self, creation: Creation) -> None:
-        self.creations[creation.request_id] = creation
+        self.creations[creation.caller, creation.request_id] = creation
 
     async def add(self, account: Account, change: Change) -> None:
         await self.replace(account, change)
@@ -99,7 +99,7 @@ class MemoryAccounts:
         self.changes = [change for change in self.changes if change.user_id != user_id]
         self.changes.append(deletion)
         self.creations = {
-            key: Creation(key, "", None)
+            key: Creation(*key, "", None)
             if creation.account is not None and creation.account.user_id == user_id
             else creation
             for key, creation in self.creations.items()
@@ -154,6 +154,44 @@ async def test_a_repeated_request_does_not_bring_a_deleted_user_back(users: User
     await users.delete(first.user_id, CAUSE)
     with pytest.raises(FailedPrecondition):
         await users.create("", Profile("Ada"), REPEATED)
+
+
+async def test_request_ids_of_different_callers_have_nothing_to_do_with_each_other(
+    users: UserService,
+) -> None:
+    other = replace(REPEATED, actor="bob")
+    first = await users.create("", Profile("Ada"), REPEATED)
+    second = await users.create("bob", Profile("Bob"), other)
+    assert first.user_id != second.user_id
+    await users.delete(first.user_id, CAUSE)
+    with pytest.raises(FailedPrecondition):
+        await users.create("", Profile("Ada"), REPEATED)
+    assert await users.create("bob", Profile("Bob"), other) == second
+
+
+async def test_values_that_are_stored_already_are_no_change(
+    users: UserService, store: MemoryAccounts
+) -> None:
+    values = Profile("Ada", "ada@example.org", attributes={"size": "37"})
+    created = await users.create("ada", values, CAUSE)
+    fields = ["display_name", "email", "locale", "time_zone", "attributes"]
+    same = await users.update("ada", values, fields, CAUSE, etag=created.profile_etag)
+    assert same == created
+    assert await users.update("ada", values, ["attributes.size", "attributes.hat"], CAUSE) == same
+    likes = Preferences(liked_genres=("Drama", "Crime"))
+    assert await users.update_preferences("ada", Preferences(), ["languages"], CAUSE) == same
+    liked = await users.update_preferences("ada", likes, ["liked_genres"], CAUSE)
+    etag = liked.preferences_etag
+    assert (
+        await users.update_preferences("ada", likes, ["liked_genres", "topics"], CAUSE, etag=etag)
+        == liked
+    )
+    assert store.announced == [("ada", 1), ("ada", 2)]
+    assert len(store.changes) == 2
+    with pytest.raises(StaleEtag):
+        await users.update("ada", values, fields, CAUSE, etag="stale")
+    with pytest.raises(StaleEtag):
+        await users.update_preferences("ada", likes, ["liked_genres"], CAUSE, etag="stale")
 
 
 async def test_every_change_is_announced_with_a_greater_version(

@@ -52,7 +52,8 @@ class InteractionServiceServicer:
     """
 
     def RecordInteractions(self, request, context):
-        """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless.
+        """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless. The
+        event ids of different users have nothing to do with each other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class InteractionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InteractionServiceAsyncStub: ...
     RecordInteractions: _grpc.UnaryUnaryMultiCallable[_interaction_service_pb2.RecordInteractionsRequest, _interaction_service_pb2.RecordInteractionsResponse]
-    """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless."""
+    """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless. The
+    event ids of different users have nothing to do with each other.
+    """
     ListInteractions: _grpc.UnaryUnaryMultiCallable[_interaction_service_pb2.ListInteractionsRequest, _interaction_service_pb2.ListInteractionsResponse]
     """Lists the interactions of a user, the latest recorded first, page by page."""
 
@@ -44,7 +46,9 @@ class InteractionServiceAsyncStub(InteractionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordInteractions: _aio.UnaryUnaryMultiCallable[_interaction_service_pb2.RecordInteractionsRequest, _interaction_service_pb2.RecordInteractionsResponse]  # type: ignore[assignment]
-    """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless."""
+    """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless. The
+    event ids of different users have nothing to do with each other.
+    """
     ListInteractions: _aio.UnaryUnaryMultiCallable[_interaction_service_pb2.ListInteractionsRequest, _interaction_service_pb2.ListInteractionsResponse]  # type: ignore[assignment]
     """Lists the interactions of a user, the latest recorded first, page by page."""
 
@@ -57,7 +61,9 @@ class InteractionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interaction_service_pb2.RecordInteractionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interaction_service_pb2.RecordInteractionsResponse, _abc.Awaitable[_interaction_service_pb2.RecordInteractionsResponse]]:
-        """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless."""
+        """Records up to 1,000 interactions and answers for each row what became of it. Sending a row again is harmless. The
+        event ids of different users have nothing to do with each other.
+        """
 
     @_abc_1.abstractmethod
     def ListInteractions(

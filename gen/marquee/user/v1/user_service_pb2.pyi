@@ -223,12 +223,14 @@ class ExportedRecord(_message.Message):
     def __init__(self, user: _Optional[_Union[_user_pb2.User, _Mapping]] = ..., preferences: _Optional[_Union[_user_pb2.Preferences, _Mapping]] = ..., creation: _Optional[_Union[UserCreation, _Mapping]] = ..., change: _Optional[_Union[UserChange, _Mapping]] = ..., recommendation: _Optional[_Union[_personal_data_service_pb2_1.PersonalRecord, _Mapping]] = ..., notification: _Optional[_Union[_personal_data_service_pb2.PersonalRecord, _Mapping]] = ...) -> None: ...
 
 class UserCreation(_message.Message):
-    __slots__ = ("request_id", "user")
+    __slots__ = ("request_id", "user", "actor")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user: _user_pb2.User
-    def __init__(self, request_id: _Optional[str] = ..., user: _Optional[_Union[_user_pb2.User, _Mapping]] = ...) -> None: ...
+    actor: str
+    def __init__(self, request_id: _Optional[str] = ..., user: _Optional[_Union[_user_pb2.User, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class ExportSummary(_message.Message):
     __slots__ = ("holders", "finish_time")

@@ -92,7 +92,7 @@ class UserServiceServicer:
     """
 
     def CreateUser(self, request, context):
-        """Creates a user. Repeating a call with the same request_id returns the first result.
+        """Creates a user. If the same caller repeats a call with the same request_id, it returns the first result.
         ALREADY_EXISTS: the id or the email is taken by another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -121,7 +121,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """Changes the fields named by the mask. ABORTED: the etag is stale.
+        """Changes the fields named by the mask. If all of them have the new values already, nothing changes: neither etag nor
+        update_time, and there is neither an event nor a UserChange. ABORTED: the etag is stale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +160,8 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePreferences(self, request, context):
-        """Changes the preferences named by the mask. ABORTED: the etag is stale.
+        """Changes the preferences named by the mask. If all of them have the new values already, nothing changes, as with
+        UpdateUser. ABORTED: the etag is stale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,7 @@ class UserServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UserServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.CreateUserRequest, _user_service_pb2.CreateUserResponse]
-    """Creates a user. Repeating a call with the same request_id returns the first result.
+    """Creates a user. If the same caller repeats a call with the same request_id, it returns the first result.
     ALREADY_EXISTS: the id or the email is taken by another user.
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]
@@ -44,7 +44,9 @@ class UserServiceStub:
     ListUsers: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]
     """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateUserRequest, _user_service_pb2.UpdateUserResponse]
-    """Changes the fields named by the mask. ABORTED: the etag is stale."""
+    """Changes the fields named by the mask. If all of them have the new values already, nothing changes: neither etag nor
+    update_time, and there is neither an event nor a UserChange. ABORTED: the etag is stale.
+    """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.DeleteUserRequest, _user_service_pb2.DeleteUserResponse]
     """Deletes a user with their preferences. NOT_FOUND: there is none of that id."""
     ListUserChanges: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListUserChangesRequest, _user_service_pb2.ListUserChangesResponse]
@@ -59,7 +61,9 @@ class UserServiceStub:
     GetPreferences: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetPreferencesRequest, _user_service_pb2.GetPreferencesResponse]
     """Returns the preferences of a user; a user who never set any has empty ones."""
     UpdatePreferences: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdatePreferencesRequest, _user_service_pb2.UpdatePreferencesResponse]
-    """Changes the preferences named by the mask. ABORTED: the etag is stale."""
+    """Changes the preferences named by the mask. If all of them have the new values already, nothing changes, as with
+    UpdateUser. ABORTED: the etag is stale.
+    """
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
@@ -67,7 +71,7 @@ class UserServiceAsyncStub(UserServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.CreateUserRequest, _user_service_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates a user. Repeating a call with the same request_id returns the first result.
+    """Creates a user. If the same caller repeats a call with the same request_id, it returns the first result.
     ALREADY_EXISTS: the id or the email is taken by another user.
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetUserRequest, _user_service_pb2.GetUserResponse]  # type: ignore[assignment]
@@ -77,7 +81,9 @@ class UserServiceAsyncStub(UserServiceStub):
     ListUsers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUsersRequest, _user_service_pb2.ListUsersResponse]  # type: ignore[assignment]
     """Lists users, page by page. While users come and go, nobody who is there throughout is skipped or comes twice."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateUserRequest, _user_service_pb2.UpdateUserResponse]  # type: ignore[assignment]
-    """Changes the fields named by the mask. ABORTED: the etag is stale."""
+    """Changes the fields named by the mask. If all of them have the new values already, nothing changes: neither etag nor
+    update_time, and there is neither an event nor a UserChange. ABORTED: the etag is stale.
+    """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.DeleteUserRequest, _user_service_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user with their preferences. NOT_FOUND: there is none of that id."""
     ListUserChanges: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListUserChangesRequest, _user_service_pb2.ListUserChangesResponse]  # type: ignore[assignment]
@@ -92,7 +98,9 @@ class UserServiceAsyncStub(UserServiceStub):
     GetPreferences: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetPreferencesRequest, _user_service_pb2.GetPreferencesResponse]  # type: ignore[assignment]
     """Returns the preferences of a user; a user who never set any has empty ones."""
     UpdatePreferences: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdatePreferencesRequest, _user_service_pb2.UpdatePreferencesResponse]  # type: ignore[assignment]
-    """Changes the preferences named by the mask. ABORTED: the etag is stale."""
+    """Changes the preferences named by the mask. If all of them have the new values already, nothing changes, as with
+    UpdateUser. ABORTED: the etag is stale.
+    """
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps people and their preferences, and tells the mesh about every change."""
@@ -103,7 +111,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.CreateUserResponse, _abc.Awaitable[_user_service_pb2.CreateUserResponse]]:
-        """Creates a user. Repeating a call with the same request_id returns the first result.
+        """Creates a user. If the same caller repeats a call with the same request_id, it returns the first result.
         ALREADY_EXISTS: the id or the email is taken by another user.
         """
 
@@ -137,7 +145,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.UpdateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.UpdateUserResponse, _abc.Awaitable[_user_service_pb2.UpdateUserResponse]]:
-        """Changes the fields named by the mask. ABORTED: the etag is stale."""
+        """Changes the fields named by the mask. If all of them have the new values already, nothing changes: neither etag nor
+        update_time, and there is neither an event nor a UserChange. ABORTED: the etag is stale.
+        """
 
     @_abc_1.abstractmethod
     def DeleteUser(
@@ -182,6 +192,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.UpdatePreferencesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.UpdatePreferencesResponse, _abc.Awaitable[_user_service_pb2.UpdatePreferencesResponse]]:
-        """Changes the preferences named by the mask. ABORTED: the etag is stale."""
+        """Changes the preferences named by the mask. If all of them have the new values already, nothing changes, as with
+        UpdateUser. ABORTED: the etag is stale.
+        """
 
 def add_UserServiceServicer_to_server(servicer: UserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

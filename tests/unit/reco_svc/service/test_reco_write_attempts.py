@@ -13,6 +13,7 @@ from mesh.times import now
 from reco_svc.domain import (
     CreatedMeanwhile,
     Interaction,
+    InteractionKey,
     InteractionType,
     Model,
     PeopleDeletedError,
@@ -69,13 +70,15 @@ class Store:
     """Interactions in memory."""
 
     def __init__(self, deleted: Sequence[str] = ()) -> None:
-        self.known: dict[str, Interaction] = {}
+        self.known: dict[InteractionKey, Interaction] = {}
         self.deleted = set(deleted)
         self.looks = 0
 
-    async def recorded(self, event_ids: Sequence[str], session: Any) -> dict[str, Interaction]:
+    async def recorded(
+        self, keys: Sequence[InteractionKey], session: Any
+    ) -> dict[InteractionKey, Interaction]:
         self.looks += 1
-        return {each: self.known[each] for each in event_ids if each in self.known}
+        return {each: self.known[each] for each in keys if each in self.known}
 
     async def advance_states(self, accepted: Any, record_time: Any, session: Any) -> dict[str, int]:
         if gone := self.deleted & set(accepted):
@@ -84,9 +87,9 @@ class Store:
 
     async def insert(self, batches: Sequence[RecordedBatch], session: Any) -> None:
         rows = [row for batch in batches for row in batch.rows]
-        if any(row.event_id in self.known for row in rows):
+        if any(row.key in self.known for row in rows):
             raise CreatedMeanwhile
-        self.known.update((row.event_id, row) for row in rows)
+        self.known.update((row.key, row) for row in rows)
 
 
 class Surroundings:
@@ -125,6 +128,19 @@ async def test_duplicates_are_looked_for_only_when_there_are_some() -> None:
     assert (store.looks, transactions.runs) == (1, 3)
     assert around.counted == ["e1", "e2", "e3"]
     assert [len(event.interactions) for event in transactions.events] == [2, 1]
+
+
+async def test_event_ids_of_different_people_have_nothing_to_do_with_each_other() -> None:
+    store, transactions = Store(), Transactions()
+    service, around = service_on(store, transactions)
+    outcome = await service.record([row("e"), row("e", "bob", "b"), row("e", movie_id="b")], {}, 3)
+    assert [result.status for result in outcome.results] == [
+        RowStatus.ACCEPTED,
+        RowStatus.ACCEPTED,
+        RowStatus.CONFLICT,
+    ]
+    assert outcome.watermarks == {"ada": 1, "bob": 1}
+    assert around.counted == ["e", "e"]
 
 
 async def test_people_who_were_deleted_are_refused_and_the_others_recorded() -> None:
@@ -211,7 +227,6 @@ def test_a_row_sent_again_without_its_time_does_not_conflict() -> None:
     assert not row("e1").conflicts_with(recorded)
     assert not recorded.conflicts_with(recorded)
     for other in (
-        replace(recorded, user_id="bob"),
         replace(recorded, movie_id="b"),
         replace(recorded, type=InteractionType.VIEW),
         replace(recorded, value=1.0),
