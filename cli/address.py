@@ -10,6 +10,7 @@ from cli.tokens import TOKEN_VARIABLE, StackTokens, Tokens, given_tokens
 from devstack.issuer import Issuer
 from devstack.stack import Stack
 from devstack.state import CallerTls, DataDirectory, StackInfo, find_stack
+from marquee_client.targets import stays_on_this_machine
 from mesh.tls.files import TlsFiles
 
 
@@ -54,7 +55,8 @@ def find_edge(entry: Entry) -> Edge:
     """Finds the edge to talk to, a token for it, and its authority.
 
     Raises:
-        CliError: What is said is not host:port, or there is no token for it.
+        CliError: What is said is not host:port, there is no token for it, or the token would leave
+            this machine in the clear.
         DevstackError: Nothing is said and no stack runs there.
     """
     tokens = given_tokens(entry.token_file)
@@ -71,7 +73,13 @@ def find_edge(entry: Entry) -> Edge:
                 "or name a file that holds one with --token-file or MARQUEE_TOKEN_FILE"
             )
         tokens = StackTokens(Issuer(DataDirectory(entry.data_dir).auth))
-    return Edge(address, tokens, _given_tls(entry) or _tls_of(stack))
+    tls = _given_tls(entry) or _tls_of(stack)
+    if tls is None and not stays_on_this_machine(address):
+        raise CliError(
+            f"a token would travel to {address} in the clear: name the authority of the edge's "
+            "certificate with --ca-file or MARQUEE_CA_FILE"
+        )
+    return Edge(address, tokens, tls)
 
 
 def edge_of(stack: Stack) -> Edge:

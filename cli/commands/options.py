@@ -64,9 +64,8 @@ DataDirOption = Annotated[
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=30)
 
-
 LifetimeOption = Annotated[
-    str, typer.Option(metavar="TIME", help="How long it is good for: 90s, 15m, 1h, 7d.")
+    str, typer.Option(metavar="TIME", help="How long it is good for, such as 90s, 15m, 1h.")
 ]
 SeedOption = Annotated[
     int,
@@ -74,14 +73,19 @@ SeedOption = Annotated[
 ]
 
 
-def lifetime_of(text: str) -> timedelta:
+def lifetime_of(text: str, longest: timedelta = _LONGEST) -> timedelta:
     """Reads a `LifetimeOption`.
 
+    Args:
+        text: What a person wrote.
+        longest: The longest that is allowed, in whole hours.
+
     Raises:
-        CliError: It is no time, or more than 30 days.
+        CliError: It is no time, or a longer one.
     """
     match = re.fullmatch(r"([0-9]{1,8})([smhd])", text)
     value = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
-    if not timedelta() < value <= _LONGEST:
-        raise CliError(f"--lifetime {text!r}: write for example 90s, 15m, 1h or 7d; at most 30d")
+    if not timedelta() < value <= longest:
+        most = f"{longest.days}d" if longest.days > 1 else f"{longest // timedelta(hours=1)}h"
+        raise CliError(f"--lifetime {text!r}: write for example 90s, 15m or 1h; at most {most}")
     return value

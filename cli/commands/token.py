@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from mesh.auth.caller import SERVICE_PREFIX
 from mesh.ids import is_id
 
 _OPERATOR = "operator"
+# A token cannot be called back, and a stream that it began lives as long as it does.
+_LONGEST = timedelta(hours=24)
 
 
 def token(
@@ -40,12 +43,13 @@ def token(
     """Print a development token.
 
     It is signed with the key of the stack in --data-dir, and only that stack accepts it. Nothing
-    but the token goes to standard output: TOKEN=$(marquee token --user ada).
+    but the token goes to standard output: TOKEN=$(marquee token --user ada). It is good for 24
+    hours at most.
     """
     subject = _subject(user, service, admin=admin)
     usual = ALL if admin else PERSON if service is None else SERVICE
     scopes = checked_scopes(scope) if scope else usual
-    seconds = lifetime_of(lifetime).total_seconds()
+    seconds = lifetime_of(lifetime, _LONGEST).total_seconds()
     issuer = Issuer(DataDirectory(data_dir).auth)
     # Not through rich: it would wrap the line.
     sys.stdout.write(issuer.mint(subject, scopes, seconds) + "\n")

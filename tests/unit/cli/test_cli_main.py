@@ -132,7 +132,8 @@ class TestNoMesh:
 @pytest.mark.usefixtures("_with_token")
 class TestAddress:
     def test_the_address_given_wins(self, tmp_path: Path) -> None:
-        assert find_edge(Entry("edge.example.org:443", tmp_path)).address == "edge.example.org:443"
+        entry = Entry("edge.example.org:443", tmp_path, ca_file=tmp_path / "ca.pem")
+        assert find_edge(entry).address == "edge.example.org:443"
 
     @pytest.mark.parametrize(
         "edge", ["edge", ":80", "edge:http", "edge:0", "edge:70000", "http://e:80"]

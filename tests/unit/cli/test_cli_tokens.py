@@ -22,7 +22,7 @@ SECRET = "x" * 32
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("MARQUEE_EDGE", "MARQUEE_TOKEN", "MARQUEE_TOKEN_FILE"):
+    for name in ("MARQUEE_EDGE", "MARQUEE_TOKEN", "MARQUEE_TOKEN_FILE", "MARQUEE_CA_FILE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -112,7 +112,8 @@ class TestTokenCommand:
             (["--user", ""], "not an id"),
             (["--user", "a", "--scope", "everything"], "users.read"),
             (["--user", "a", "--lifetime", "0s"], "15m"),
-            (["--user", "a", "--lifetime", "31d"], "at most 30d"),
+            (["--user", "a", "--lifetime", "86401s"], "at most 24h"),
+            (["--user", "a", "--lifetime", "2d"], "at most 24h"),
             (["--user", "a", "--lifetime", "1 week"], "15m"),
         ],
     )
@@ -211,6 +212,45 @@ class TestWhereTokensComeFrom:
         assert tokens() == second
         clock += SIGNS_AFTER_S + 1
         assert jwt.get_unverified_header(tokens())["kid"] == new
+
+
+class TestWhereTokensGo:
+    @pytest.mark.parametrize("by_file", [False, True])
+    @pytest.mark.parametrize(
+        "address", ["mesh.example:8080", "10.0.0.1:8080", "[2001:db8::1]:8080", "0.0.0.0:8080"]
+    )
+    def test_not_elsewhere_in_the_clear(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, *, by_file: bool
+    ) -> None:
+        path = tmp_path / "token"
+        path.write_text("from-file")
+        if not by_file:
+            monkeypatch.setenv("MARQUEE_TOKEN", "from-environment")
+        with pytest.raises(CliError, match=r"in the clear: .*--ca-file") as raised:
+            find_edge(Entry(address, Path(".marquee"), token_file=path if by_file else None))
+        assert f"a token would travel to {address} " in str(raised.value)
+        assert "from-" not in str(raised.value)
+
+    def test_a_command_says_so_in_one_line(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MARQUEE_TOKEN", "mine")
+        line = refused(capsys, "train", "--edge", "mesh.example:8080")
+        assert "a token would travel to mesh.example:8080 in the clear" in line
+
+    @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "localhost:1"])
+    def test_on_this_machine_as_they_are(
+        self, monkeypatch: pytest.MonkeyPatch, address: str
+    ) -> None:
+        monkeypatch.setenv("MARQUEE_TOKEN", "mine")
+        edge = find_edge(Entry(address, Path(".marquee")))
+        assert (edge.address, edge.tls) == (address, None)
+
+    def test_anywhere_by_tls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MARQUEE_TOKEN", "mine")
+        edge = find_edge(Entry("mesh.example:443", Path(".marquee"), ca_file=Path("ca.pem")))
+        assert edge.tls is not None
+        assert edge.tls.authorities == Path("ca.pem")
 
 
 class TestEdgeOfAStack:
