@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from mesh.auth.keys import STALE_FACTOR
+from mesh.loopback import is_loopback
 
 
 class AuthSettings(BaseSettings):
@@ -19,6 +20,13 @@ class AuthSettings(BaseSettings):
     names others.
     """
 
+    auth_allow_http: Annotated[
+        bool,
+        Field(
+            description="whether auth_jwks and peer_token_url may be http://… on another machine: "
+            "only where something else, such as a sidecar, encrypts the connection"
+        ),
+    ] = False
     auth_issuer: Annotated[str, Field(description="the `iss` that callers' tokens must carry")]
     auth_audience: Annotated[
         str, Field(description="the `aud` that callers' tokens must carry, perhaps among others")
@@ -75,7 +83,7 @@ class AuthSettings(BaseSettings):
     @classmethod
     def _url_is_usable(cls, value: str, info: ValidationInfo) -> str:
         if value and (info.field_name == "peer_token_url" or "://" in value):
-            _ensure_address(value)
+            _ensure_address(value, allow_http=info.data.get("auth_allow_http", True))
         return value
 
     @field_validator("peer_token_url")
@@ -98,7 +106,7 @@ class AuthSettings(BaseSettings):
         return value
 
 
-def _ensure_address(url: str) -> None:
+def _ensure_address(url: str, *, allow_http: bool) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -108,3 +116,8 @@ def _ensure_address(url: str) -> None:
         raise ValueError("must be http://… or https://… with a host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not hold credentials")
+    if parts.scheme == "http" and not allow_http and not is_loopback(str(parts.hostname)):
+        raise ValueError(
+            "must be https://…, for http://… leaves this machine in the clear; set "
+            "MARQUEE_AUTH_ALLOW_HTTP=true where something else encrypts the connection"
+        )

@@ -93,6 +93,12 @@ def test_what_is_missing_is_named(
         ("AUTH_JWKS", "https:///jwks.json", "must be http://… or https://… with a host"),
         ("AUTH_JWKS", "https://host:port/", "must be http://… or https://… with a host"),
         ("AUTH_JWKS", "https://me:hunter2@issuer/", "must not hold credentials"),
+        ("AUTH_JWKS", "http://issuer.example.org/jwks.json", "must be https://…, for http://…"),
+        ("AUTH_JWKS", "HTTP://10.0.0.1/jwks.json", "MARQUEE_AUTH_ALLOW_HTTP=true"),
+        ("AUTH_JWKS", "http://localhost.example.org/", "MARQUEE_AUTH_ALLOW_HTTP=true"),
+        ("AUTH_JWKS", "http://[2001:db8::1]/", "MARQUEE_AUTH_ALLOW_HTTP=true"),
+        ("AUTH_ALLOW_HTTP", "perhaps", "valid boolean"),
+        ("PEER_TOKEN_URL", "http://issuer/token", "MARQUEE_AUTH_ALLOW_HTTP=true"),
         ("AUTH_CACHE_SECONDS", "0", "greater than 0"),
         ("AUTH_LEEWAY_SECONDS", "301", "less than or equal to 300"),
         ("PEER_TOKEN_URL", "issuer/token", "must be http://… or https://… with a host"),
@@ -112,6 +118,29 @@ def test_what_is_wrong_is_named(
     line = failure(capsys)
     assert f"MARQUEE_{name}: " in line
     assert says in line
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:8000", "false"),
+        ("127.1.2.3", "false"),
+        ("[::1]:8000", "false"),
+        ("localhost", "false"),
+        ("issuer.example.org", "true"),
+    ],
+)
+def test_http_on_this_machine_or_where_it_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, host: str, allowed: str
+) -> None:
+    monkeypatch.setenv("MARQUEE_AUTH_ALLOW_HTTP", allowed)
+    monkeypatch.setenv("MARQUEE_AUTH_JWKS", f"http://{host}/keys")
+    monkeypatch.setenv("MARQUEE_PEER_TOKEN_URL", f"http://{host}/token")
+    monkeypatch.setenv("MARQUEE_PEER_CLIENT_ID", "user")
+    monkeypatch.setenv("MARQUEE_PEER_CLIENT_SECRET_FILE", "/run/secrets/peer")
+    settings = load_settings(MeshSettings)
+    assert settings.auth_jwks == f"http://{host}/keys"
+    assert settings.peer_token_url == f"http://{host}/token"
 
 
 def test_client_credentials_are_whole_or_none(
