@@ -42,7 +42,8 @@ class Application:
     Attributes:
         registrations: The servicers.
         components: Started in this order before health says SERVING, stopped in reverse.
-        failure: Set by a component that cannot go on; the process then drains and exits with 1.
+        failure: Set by a component, or the server, that cannot go on; the process then drains and
+            exits with 1.
         draining: Set when long-lived streams must end, since the server is about to.
     """
 
@@ -74,7 +75,12 @@ async def serve(
         The exit status: 0 after a signal, 1 after a failure.
     """
     end = (signalled or _set_by_signals(), application.failure)
-    server = MeshServer(settings, application.registrations, draining=application.draining)
+    server = MeshServer(
+        settings,
+        application.registrations,
+        draining=application.draining,
+        failure=application.failure,
+    )
     async with AsyncExitStack() as stack:
         if await _unless_set(_start(server, application, stack), *end):
             _log.info("serving", listen=settings.listen)

@@ -9,7 +9,7 @@ one without a token.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Callable
 
 import grpc
@@ -20,6 +20,8 @@ from mesh.background import end_background
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.5
 _AGAIN_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+_TELL_AGAIN_SECONDS = 60.0
 
 
 class LastingServer:
@@ -30,6 +32,7 @@ class LastingServer:
         make: Callable[[], grpc.aio.Server],
         bind: Callable[[grpc.aio.Server, str], int],
         *,
+        failed: asyncio.Event,
         grace_seconds: float,
     ) -> None:
         """Takes how to make a server and how to bind it to `host:port`.
@@ -37,10 +40,12 @@ class LastingServer:
         Args:
             make: Makes a server with its handlers, not started.
             bind: Binds a server and returns its port; raises OSError.
+            failed: Set when a server that ended by itself cannot be replaced.
             grace_seconds: How long the calls of a server that ended by itself may take.
         """
         self._make = make
         self._bind = bind
+        self._failed = failed
         self._grace_seconds = grace_seconds
         self._server = make()
         self._watch: asyncio.Task[None] | None = None
@@ -76,18 +81,30 @@ class LastingServer:
             except Exception as error:
                 # What it says may quote the caller.
                 _log.warning("grpc's server ended by itself", error=type(error).__name__)
-                await self._replace(address)
+                try:
+                    await self._replace(address)
+                except Exception:
+                    # A process that lives and serves nothing helps nobody.
+                    _log.exception("grpc's server cannot be replaced")
+                    self._failed.set()
+                    return
 
     async def _replace(self, address: str) -> None:
         # Its port is closed, but the calls that it had taken go on.
         ending = asyncio.create_task(self._server.stop(self._grace_seconds))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+        pause, tell_at = _AGAIN_SECONDS, 0.0
         while True:
             server = self._make()
-            with contextlib.suppress(OSError):
+            try:
                 self._bind(server, address)
                 break
-            await asyncio.sleep(_AGAIN_SECONDS)
+            except OSError as error:
+                if time.monotonic() >= tell_at:
+                    tell_at = time.monotonic() + _TELL_AGAIN_SECONDS
+                    _log.error("nothing is served until the port is free", why=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         self._server = server
         await server.start()

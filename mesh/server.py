@@ -63,6 +63,7 @@ class MeshServer:
         registrations: Sequence[Registration],
         *,
         draining: asyncio.Event | None = None,
+        failure: asyncio.Event | None = None,
     ) -> None:
         """Takes the address and limits, and the servicers.
 
@@ -70,6 +71,7 @@ class MeshServer:
             settings: Address and limits, and whose tokens are taken.
             registrations: The servicers.
             draining: Set at the moment from which long-lived streams must end.
+            failure: Set by the server when it can serve no more.
         """
         self._settings = settings
         self._registrations = tuple(registrations)
@@ -103,7 +105,10 @@ class MeshServer:
             layers, infrastructure=[errors, OpenStreamsLayer(_OPEN_STREAMS), self._streams]
         )
         self._server = LastingServer(
-            self._make_server, self._bind, grace_seconds=settings.grace_seconds
+            self._make_server,
+            self._bind,
+            failed=failure or asyncio.Event(),
+            grace_seconds=settings.grace_seconds,
         )
 
     def _make_server(self) -> grpc.aio.Server:
