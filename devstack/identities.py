@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+
+import structlog
 
 from devstack.certificates import Authority, Certificates
 from devstack.components import CERTIFICATES, PEER_SCOPES
@@ -11,6 +12,7 @@ from devstack.errors import DevstackError
 from devstack.issuer import Issuer, ServiceTokens
 from devstack.state import DataDirectory
 
+_log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 1.0
 
 
@@ -52,11 +54,19 @@ class Identities:
             self._keeping = None
 
     async def _keep(self) -> None:
+        told: set[type[Exception]] = set()
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            # What is on the disk may be amiss for a while; what was made before lasts long enough.
-            with suppress(DevstackError, OSError):
+            try:
                 self._renew()
+            except Exception as error:
+                # What is on the disk may be amiss for a while; what was made before lasts long
+                # enough, but not for ever: a person must hear of it, though not each second.
+                if type(error) not in told:
+                    told.add(type(error))
+                    _log.warning("tokens and certificates are not renewed", why=str(error))
+            else:
+                told.clear()
 
     def _renew(self) -> None:
         self._tokens.renew()

@@ -35,7 +35,8 @@ class Keys:
     They are looked up again in the background, well within the cache time. A kid that nobody knows
     brings the next look forward, at most once in a few seconds. While the source fails, the last
     keys serve for `STALE_FACTOR` cache times; then, and before there ever were any, calls are
-    answered UNAVAILABLE with the reason KEYS_UNAVAILABLE.
+    answered UNAVAILABLE with the reason KEYS_UNAVAILABLE. The logs tell when looks begin to fail,
+    when the last keys are too old, and when there are keys again.
     """
 
     def __init__(self, source: KeySource, *, cache_seconds: float) -> None:
@@ -48,6 +49,7 @@ class Keys:
         self._confirmed_at = 0.0
         self._asked_at = -math.inf
         self._failures = 0
+        self._told_too_old = False
         self._looking: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._waiting = 0
@@ -102,9 +104,12 @@ class Keys:
         return key
 
     def _current(self) -> KeySet:
-        if self._keys is None or time.monotonic() - self._confirmed_at > self._stale_seconds:
+        if self._keys is None or self._too_old():
             raise Unavailable("KEYS_UNAVAILABLE", "the keys that verify tokens cannot be had now")
         return self._keys
+
+    def _too_old(self) -> bool:
+        return time.monotonic() - self._confirmed_at > self._stale_seconds
 
     async def _looked_again(self) -> bool:
         """Brings the next look forward, if it is time, and waits a little for its end."""
@@ -155,7 +160,7 @@ class Keys:
         self._confirmed_at = begun_at
         if self._failures:
             _log.info("keys of tokens are back", source=self._source.name)
-        self._failures = 0
+        self._failures, self._told_too_old = 0, False
         if keys is not None and keys != self._keys:
             self._keys = keys
             self._generation += 1
@@ -165,3 +170,10 @@ class Keys:
         if not self._failures:
             _log.error("no keys of tokens", source=self._source.name, why=why)
         self._failures += 1
+        if self._keys is not None and self._too_old() and not self._told_too_old:
+            self._told_too_old = True
+            _log.error(
+                "the last keys of tokens are too old: every call is refused",
+                source=self._source.name,
+                why=why,
+            )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 from support.tokens import Issuer
 
 from mesh.auth import keys as keys_module
@@ -120,6 +122,29 @@ async def test_the_last_keys_serve_for_a_while(issuer: Issuer, publish: Publish)
     publisher.trouble = None
     await eventually(lambda: not gone())
     assert await keys.find(issuer.kid)
+
+
+async def test_the_logs_tell_when_keys_are_too_old_and_when_they_are_back(
+    publish: Publish,
+) -> None:
+    structlog.reset_defaults()  # the command line, once it ran, is silent below a warning
+    publisher, keys = publish(poll_seconds=0.02, cache_seconds=0.05)
+    await keys.start()
+    with capture_logs() as logged:
+
+        def told(event: str) -> list[str]:
+            return [line["log_level"] for line in logged if event in line["event"]]
+
+        for times in (1, 2):
+            publisher.trouble = KeysUnreachable("is away")
+            await eventually(lambda times=times: len(told("too old")) == times)
+            looks = publisher.looks
+            await eventually(lambda looks=looks: publisher.looks > looks + 1)
+            publisher.trouble = None
+            await eventually(lambda times=times: len(told("are back")) == times)
+        assert told("no keys") == ["error"] * 2
+        assert told("too old") == ["error"] * 2
+        assert told("are back") == ["info"] * 2
 
 
 @pytest.mark.parametrize(
