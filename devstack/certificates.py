@@ -60,16 +60,21 @@ class Authority:
     def prepare(self, now: float | None = None) -> None:
         """Makes the authority if there is none, or if it ends soon.
 
+        The key is written once and stays: at whatever moment this is interrupted, the certificate
+        that is there belongs to it. One that does not, such as of a directory copied in part, is
+        replaced.
+
         Raises:
             CertificateError: What is there cannot be read.
         """
         make_private_directory(self.directory)
         moment = _moment(now)
+        key = self._kept_key(self._key)
         if self.certificate.exists():
-            certificate, _ = self._load()
-            if certificate.not_valid_after_utc - moment > _AUTHORITY_LEFT:
+            certificate = self._read_certificate()
+            ends_soon = certificate.not_valid_after_utc - moment <= _AUTHORITY_LEFT
+            if _belong_together(certificate, key) and not ends_soon:
                 return
-        key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Marquee development authority")])
         certificate = (
             _builder(name, key.public_key(), name, key.public_key())
@@ -79,8 +84,6 @@ class Authority:
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(key, hashes.SHA256())
         )
-        # The key first: a certificate that is there has its key.
-        write_atomically(self._key, _key_pem(key), PRIVATE)
         write_atomically(self.certificate, _pem(certificate), PUBLIC)
 
     def leaf(self, name: str) -> Leaf:
@@ -102,11 +105,12 @@ class Authority:
             now: Seconds since the epoch; None: the clock's.
 
         Raises:
-            CertificateError: There is no authority, or something of it cannot be read.
+            CertificateError: There is no authority, something of it cannot be read, or its
+                certificate and its key do not belong together.
         """
         authority, signing_key = self._load()
         leaf = self.leaf(name)
-        key = self._leaf_key(leaf)
+        key = self._kept_key(leaf.key)
         moment = _moment(now)
         left = authority.not_valid_after_utc - moment
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -129,17 +133,27 @@ class Authority:
         write_atomically(leaf.certificate, _pem(certificate), PUBLIC)
         return leaf
 
-    def _leaf_key(self, leaf: Leaf) -> ec.EllipticCurvePrivateKey:
-        if leaf.key.exists():
-            return _read_key(leaf.key)
+    def _kept_key(self, path: Path) -> ec.EllipticCurvePrivateKey:
+        """Returns the key in a file, made if there is none."""
+        if path.exists():
+            return _read_key(path)
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(leaf.key, _key_pem(key), PRIVATE)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, _key_pem(key), PRIVATE)
         return key
 
     def _load(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        certificate, key = self._read_certificate(), _read_key(self._key)
+        if not _belong_together(certificate, key):
+            raise CertificateError(
+                f"{self._key} is not the key of {self.certificate}: `marquee up --tls` makes "
+                "another certificate"
+            )
+        return certificate, key
+
+    def _read_certificate(self) -> x509.Certificate:
         try:
-            certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+            return x509.load_pem_x509_certificate(self.certificate.read_bytes())
         except FileNotFoundError:
             raise CertificateError(
                 f"there is no authority in {self.directory}: `marquee up --tls` makes one, "
@@ -147,7 +161,6 @@ class Authority:
             ) from None
         except (OSError, ValueError) as error:
             raise CertificateError(f"{self.certificate} cannot be read: {error}") from error
-        return certificate, _read_key(self._key)
 
 
 class Certificates:
@@ -237,6 +250,10 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError(f"{path} is not a key on an elliptic curve")
     return key
+
+
+def _belong_together(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bool:
+    return certificate.public_key() == key.public_key()
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -9,7 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import verification
 
+from devstack import certificates
 from devstack.certificates import LOOPBACK, Authority, CertificateError, Certificates
+from devstack.files import write_atomically
 
 NOW = 1_900_000_000.0
 DAY = 86_400.0
@@ -26,9 +28,9 @@ def read(path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def verifier(authority) -> verification.PolicyBuilder:
+def verifier(authority, now=NOW) -> verification.PolicyBuilder:
     store = verification.Store([read(authority.certificate)])
-    return verification.PolicyBuilder().store(store).time(datetime.fromtimestamp(NOW, UTC))
+    return verification.PolicyBuilder().store(store).time(datetime.fromtimestamp(now, UTC))
 
 
 def subject(host: str) -> verification.Subject:
@@ -103,14 +105,57 @@ def test_the_authority_outlives_the_stack_and_is_replaced_in_time(authority):
     again.issue("reco", LOOPBACK, timedelta(hours=1), NOW + 340 * DAY)
 
 
+def test_an_interrupted_renewal_harms_nothing(authority, monkeypatch):
+    before = authority.certificate.read_bytes()
+
+    def interrupted(path, content, mode):
+        if path == authority.certificate:
+            raise KeyboardInterrupt
+        write_atomically(path, content, mode)
+
+    monkeypatch.setattr(certificates, "write_atomically", interrupted)
+    interrupted_at = NOW + 340 * DAY
+    with pytest.raises(KeyboardInterrupt):
+        authority.prepare(interrupted_at)
+    monkeypatch.undo()
+
+    assert authority.certificate.read_bytes() == before
+    # The pair still belongs together.
+    leaf = authority.issue("reco", LOOPBACK, timedelta(hours=1), interrupted_at)
+    for _ in range(2):
+        servers = verifier(authority, interrupted_at).build_server_verifier(subject("localhost"))
+        servers.verify(read(leaf.certificate), [])
+        # Nor does a renewal make what was signed before it worthless.
+        authority.prepare(interrupted_at)
+    assert authority.certificate.read_bytes() != before
+
+
+def test_a_certificate_of_another_key_is_replaced(authority, tmp_path):
+    other = Authority(tmp_path / "other")
+    other.prepare(NOW)
+    key = authority.directory / "ca-key.pem"
+    key.write_bytes((other.directory / "ca-key.pem").read_bytes())
+    before = authority.certificate.read_bytes()
+    with pytest.raises(CertificateError, match=r"is not the key of .*ca\.pem: `marquee up --tls`"):
+        authority.issue("reco", LOOPBACK, timedelta(hours=1), NOW)
+
+    authority.prepare(NOW)
+
+    assert authority.certificate.read_bytes() != before
+    leaf = authority.issue("reco", LOOPBACK, timedelta(hours=1), NOW)
+    verifier(authority).build_server_verifier(x509.DNSName("localhost")).verify(
+        read(leaf.certificate), []
+    )
+
+
 def test_certificates_are_renewed_under_the_same_key(authority):
     hosts = {"edge": LOOPBACK, "cli": ()}
-    certificates = Certificates(authority, hosts, timedelta(hours=2))
-    assert certificates.renew(NOW)
+    renewed = Certificates(authority, hosts, timedelta(hours=2))
+    assert renewed.renew(NOW)
     leaf = authority.leaf("edge")
     first, key = read(leaf.certificate), leaf.key.read_bytes()
-    assert not certificates.renew(NOW + 3599)
-    assert certificates.renew(NOW + 3601)
+    assert not renewed.renew(NOW + 3599)
+    assert renewed.renew(NOW + 3601)
 
     second = read(leaf.certificate)
     assert second.serial_number != first.serial_number
