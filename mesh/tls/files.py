@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -190,7 +191,11 @@ def check_key(path: Path, pem: bytes, chain: Certificates) -> None:
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CertificateError(path, "is not a file")  # reading a pipe would wait
         return path.read_bytes()
+    except CertificateError:
+        raise
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
         raise CertificateError(path, f"cannot be read: {why}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -169,6 +170,21 @@ def test_a_file_that_is_not_what_it_should_be(
     line = failure(capsys)
     assert line.startswith(f"{side[index]}: ")
     assert line.endswith(problem)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_pipe_is_not_waited_for(
+    index: int,
+    put: Set,
+    side: tuple[str, str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put()
+    path = tmp_path / side[index]
+    path.unlink()
+    os.mkfifo(path)
+    assert f"{side[index]}: is not a file" in failure(capsys)
 
 
 def test_the_content_in_place_of_the_file_is_not_shown(
