@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 from marquee.notify.v1 import personal_data_service_pb2 as notify_pb
 from marquee.notify.v1 import personal_data_service_pb2_grpc as notify_grpc
 from marquee.reco.v1 import personal_data_service_pb2 as reco_pb
@@ -17,6 +19,18 @@ from user_svc.holders.names import NOTIFY, RECO
 from user_svc.service.export import HolderUnavailable
 
 _log = structlog.get_logger(__name__)
+_DETAILS = "grpc-status-details-bin"
+_OWN_TOKEN = "PEER_TOKEN_"  # noqa: S105 - how reasons begin
+# What may pass by itself; with the rest an operator must help.
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
 
 
 class PeerHolder:
@@ -59,13 +73,39 @@ class PeerHolder:
                 if part.HasField("summary"):
                     total = part.summary.record_count
         except grpc.aio.AioRpcError as error:
-            _log.warning("holder does not answer", holder=self.name, code=error.code().name)
-            raise HolderUnavailable(self.name, error.code().name) from error
+            raise HolderUnavailable(self.name, _trouble(self.name, error)) from error
         finally:
             stream.cancel()
         if total != received:
             _log.error("holder's answer is not complete", holder=self.name)
             raise HolderUnavailable(self.name, "INCOMPLETE")
+
+
+def _trouble(holder: str, error: grpc.aio.AioRpcError) -> str:
+    """Logs why a holder gives nothing, and returns as much of it as concerns the caller."""
+    code, reason = error.code(), _reason(error)
+    told = {"holder": holder, "code": code.name, "reason": reason}
+    if reason.startswith(_OWN_TOKEN):
+        told["why"] = error.details() or ""  # written here, not by the peer
+    tell = _log.warning if code in _PASSING else _log.error
+    tell("holder does not answer", **told)
+    # The peer's reasons are about this service's token: the caller would take them for theirs.
+    return reason if reason.startswith(_OWN_TOKEN) else code.name
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    """Returns the reason in the details of an error; empty if there is none."""
+    info, status = error_details_pb2.ErrorInfo(), status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS and isinstance(value, bytes):
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                continue
+            for detail in status.details:
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""
 
 
 def reco_holder(channel: grpc.aio.Channel) -> PeerHolder:

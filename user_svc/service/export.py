@@ -19,6 +19,7 @@ class HolderUnavailable(Unavailable):
     """Somebody who may hold something does not answer, so that nothing complete can be given."""
 
     def __init__(self, holder: str, trouble: str) -> None:
+        """Takes the holder's name, and what is wrong: a status code, or a reason of our own."""
         MeshError.__init__(
             self,
             "HOLDER_UNAVAILABLE",

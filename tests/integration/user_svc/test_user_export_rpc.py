@@ -229,7 +229,7 @@ async def test_a_holder_that_refuses_is_named(mesh: Any, issuer: Issuer) -> None
     mesh.token_file.unlink()
     code, details = await failure(mesh.export("ada"))
     assert code is grpc.StatusCode.UNAVAILABLE
-    assert details["ErrorInfo"].metadata["trouble"] == "UNAUTHENTICATED"
+    assert details["ErrorInfo"].metadata["trouble"] == "PEER_TOKEN_MISSING"
 
 
 async def test_a_holder_that_is_away_is_named_before_anything_is_given(world: Any) -> None:
