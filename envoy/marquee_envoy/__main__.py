@@ -58,6 +58,7 @@ def _config(options: argparse.Namespace) -> EdgeConfig:
         issuer=options.issuer,
         audience=options.audience,
         jwks=options.jwks,
+        jwks_allow_http=options.jwks_allow_http,
         jwks_cache_s=options.jwks_cache_seconds,
         jwks_ca=options.jwks_ca,
         rate_per_s=options.rate_per_second,

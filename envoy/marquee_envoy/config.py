@@ -123,6 +123,8 @@ class EdgeConfig:
     """Must be the `aud` of every token, or among them."""
     jwks: Path | str
     """The keys of the issuer: a file, which is to be replaced by renaming, or an http(s) URL."""
+    jwks_allow_http: bool = False
+    """Whether that may be an http URL of another machine, since something else encrypts it."""
     jwks_cache_s: float = 60.0
     """How long keys from a URL are believed; those in a file are looked at every other second."""
     jwks_ca: Path = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -202,8 +204,17 @@ def _ensure_keys_can_be_had(config: EdgeConfig) -> None:
     # A password in the URL would end up in logs and in Envoy's administration.
     if url.scheme not in ("http", "https") or not url.hostname or url.username is not None:
         raise ValueError("jwks must be a path or an http(s) URL without credentials")
+    if url.scheme == "http" and not config.jwks_allow_http and not _stays_here(url.hostname):
+        raise ValueError(
+            "jwks must be https://…, for http://… leaves this machine in the clear; allow it by "
+            "jwks_allow_http (--jwks-allow-http) where something else encrypts the connection"
+        )
     if config.jwks_cache_s < 1:
         raise ValueError("jwks_cache_s must be at least 1")
+
+
+def _stays_here(host: str) -> bool:
+    return host == "localhost" or Endpoint(host, 80).is_loopback
 
 
 def _ensure_tls_is_whole(config: EdgeConfig) -> None:

@@ -50,6 +50,11 @@ def _add_identity(parser: argparse.ArgumentParser) -> None:
         help="the keys of the issuer: a file, where Envoy will find it, or an http(s) URL",
     )
     add(
+        "--jwks-allow-http",
+        action="store_true",
+        help="it may be an http URL of another machine, since something else encrypts it",
+    )
+    add(
         "--jwks-cache-seconds",
         metavar="SECONDS",
         type=float,

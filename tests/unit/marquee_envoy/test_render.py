@@ -180,6 +180,8 @@ def test_the_command_writes_the_files(tmp_path):
         (["--admin", "0.0.0.0:9901"], "loopback"),
         (["--descriptor-set", "/no/such/place/x"], "cannot render"),
         (["--jwks", "ftp://id.example/keys"], "http"),
+        (["--jwks", "http://id.example/keys"], "--jwks-allow-http"),
+        (["--jwks", "http://10.0.0.1/keys"], "must be https://"),
         (["--jwks", "https://user:secret@id.example/keys"], "without credentials"),
         (["--tls-cert", "/c.pem"], "go together"),
         (["--tls-cert", "/c.pem", "--tls-key", "/k.pem"], "secret files"),
@@ -194,3 +196,19 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, arguments, complai
 
     assert complaint in str(raised.value.code)
     assert "\n" not in str(raised.value.code)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["http://127.0.0.1:8000/keys"],
+        ["http://[::1]:8000/keys"],
+        ["http://localhost/keys"],
+        ["http://id.example/keys", "--jwks-allow-http"],
+    ],
+)
+def test_keys_come_in_the_clear_from_this_machine_or_where_it_is_allowed(tmp_path, arguments):
+    output = tmp_path / "envoy.yaml"
+    where = ["--descriptor-set", str(tmp_path / "x.binpb"), "--output", str(output)]
+    main([*REQUIRED, *where, "--jwks", *arguments])
+    assert json.dumps(arguments[0]) in output.read_text()
