@@ -16,6 +16,7 @@ from mesh import contracts
 from mesh.auth.peer_tokens import TokenSource
 from mesh.deadline import remaining_seconds
 from mesh.errors import DeadlineExceeded, MeshError
+from mesh.loopback import is_loopback
 from mesh.status import to_status
 from mesh.telemetry.context import TRACEPARENT, traceparent_of
 from mesh.telemetry.rpc import BUCKETS, DEADLINE_ATTRIBUTE, code_name
@@ -71,6 +72,9 @@ def open_channel(
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
+    if is_loopback(target.rpartition(":")[0].strip("[]")):
+        # A proxy of the environment would take it, with its token, elsewhere.
+        options.append(("grpc.enable_http_proxy", 0))
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     return ReloadingChannel(

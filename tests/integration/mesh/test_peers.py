@@ -65,6 +65,17 @@ async def test_a_call_without_deadline_gets_the_default(behaviour: Any, serve: S
     assert 15 < asked <= 20.1, "the default is no limit"
 
 
+async def test_what_is_meant_for_this_machine_goes_past_a_proxy(
+    behaviour: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await serve()
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("grpc_proxy", "http://127.0.0.1:1")
+    async with running.peer() as channel:
+        await pb_grpc.UserServiceStub(channel).GetUser(GET, timeout=20)
+
+
 async def test_the_rest_of_a_deadline_is_handed_on(behaviour: Any, serve: Serve) -> None:
     running = await serve()
     async with running.peer() as channel:
