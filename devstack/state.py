@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,10 @@ class DataDirectory:
             DevstackError: The directory cannot be made or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_what_is_not_ours()
+            with suppress(PermissionError):  # a volume that is somebody else's, lent to us
+                self.path.chmod(0o700)  # databases, logs and spans are for this user only
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise DevstackError(

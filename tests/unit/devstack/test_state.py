@@ -111,6 +111,20 @@ def test_without_fresh_the_data_stays(directory):
     assert (directory.path / "mongodb").is_dir()
 
 
+@pytest.mark.parametrize("made_before", [False, True])
+def test_only_its_user_looks_into_a_data_directory(tmp_path, made_before):
+    path = tmp_path / "data"
+    if made_before:
+        path.mkdir()
+        path.chmod(0o755)
+    directory = DataDirectory(path)
+
+    directory.acquire()
+
+    assert path.stat().st_mode & 0o777 == 0o700
+    directory.release()
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_directory_of_somebody_else_is_not_adopted(tmp_path, fresh):
     precious = tmp_path / "thesis.tex"
