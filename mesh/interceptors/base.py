@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -19,6 +19,7 @@ _INFRASTRUCTURE = (
     "/grpc.reflection.v1alpha.ServerReflection/",
 )
 _MESSAGE_SECONDS = 30.0
+ResultT = TypeVar("ResultT")
 _Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs only
 
 
@@ -102,26 +103,27 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
             return _stream_of_messages(requests, call)
         return _message(await _only_message(requests), call)
 
-    async def enter(stack: AsyncExitStack, context: Any) -> ServerCall:
-        call = ServerCall(method, _text_metadata(context), context)
-        for layer in layers:
-            await stack.enter_async_context(layer.around(call))
-        return call
-
     async def unary(requests: AsyncIterator[Any], context: Any) -> Any:
-        async with AsyncExitStack() as stack:
-            call = await enter(stack, context)
+        call = ServerCall(method, _text_metadata(context), context)
+
+        async def answer() -> Any:
             return await inner(await received(requests, call), context)
 
+        try:
+            return await _inside(layers, call, answer)
+        except grpc.aio.AbortError as error:
+            raise _bare(error)  # noqa: B904  # what it came by is to be forgotten
+
     async def streaming(requests: AsyncIterator[Any], context: Any) -> None:
-        async with AsyncExitStack() as stack:
-            call = await enter(stack, context)
+        call = ServerCall(method, _text_metadata(context), context)
+
+        async def answer() -> None:
             try:
-                answer = inner(await received(requests, call), context)
-                if not hasattr(answer, "__aiter__"):
-                    await answer  # a handler that writes to the context itself
+                answers = inner(await received(requests, call), context)
+                if not hasattr(answers, "__aiter__"):
+                    await answers  # a handler that writes to the context itself
                     return
-                async with aclosing(answer) as responses:
+                async with aclosing(answers) as responses:
                     async for response in responses:
                         await context.write(response)
             except (grpc.aio.AbortError, grpc.aio.UsageError):
@@ -129,6 +131,11 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
             except grpc.aio.BaseError as error:
                 # What grpc raises from a write when nobody reads any more.
                 raise asyncio.CancelledError("the caller has gone") from error
+
+        try:
+            await _inside(layers, call, answer)
+        except grpc.aio.AbortError as error:
+            raise _bare(error)  # noqa: B904  # what it came by is to be forgotten
 
     # All as if requests were streams. On the wire it is the same; but grpc would wait for a single
     # message before it calls anybody, so that who sends none, and shows no token, would hold one of
@@ -143,6 +150,29 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
         request_deserializer=_tolerant(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
+
+
+async def _inside(
+    layers: Sequence[Layer], call: ServerCall, work: Callable[[], Awaitable[ResultT]]
+) -> ResultT:
+    """Does some work inside layers, the first one outermost."""
+    # Not in an AsyncExitStack: where a layer replaces an exception by another, the stack's frame
+    # and the traceback refer to each other, and keep what `_bare` lets go.
+    if not layers:
+        return await work()
+    async with layers[0].around(call):
+        return await _inside(layers[1:], call, work)
+
+
+def _bare(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
+    """Returns an abort without what it came by.
+
+    grpc keeps it with the call, and by its traceback the call would keep itself and all local
+    variables on the way, a request of many megabytes among them, until the garbage collector comes
+    by. Not a context manager, since contextlib puts the traceback back.
+    """
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
 
 
 def _text_metadata(context: Any) -> dict[str, str]:
