@@ -52,7 +52,9 @@ async def _until_signalled(main: Coroutine[None, None, int]) -> int:
     try:
         return await task
     except asyncio.CancelledError:
-        if received:
+        # A second Ctrl-C cancels this coroutine too; what it raised then, asyncio would only log.
+        current = asyncio.current_task()
+        if received and not (current and current.cancelling()):
             raise Interrupted(received[0]) from None
         raise
     finally:

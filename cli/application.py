@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -54,6 +55,8 @@ for command in (up, load, train, evaluate, demo, token, cert):
     app.command()(command)
 app.add_typer(keys.app, name="keys")
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command line.
@@ -96,6 +99,9 @@ def _failed(error: Exception) -> int:
     if isinstance(error, CliError | DevstackError):
         report(error)
         return error.status if isinstance(error, CliError) else 1
+    if isinstance(error, OSError) and error.errno in _FULL:
+        report(CliError(f"{error.strerror}: make room where the data directory is"))
+        return 1
     if os.environ.get("MARQUEE_LOG_LEVEL") == "DEBUG":
         traceback.print_exception(error)
     kind = type(error).__name__

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -159,6 +160,19 @@ def test_an_error_nobody_expected_is_one_line(
     assert "RuntimeError: two lines" in line
 
 
+def test_a_full_disk_is_no_bug(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("cli.commands.train.find_edge", fail)
+    status, line = ended(capsys, "train")
+    assert status == 1
+    assert "make room" in line
+    assert "bug" not in line
+
+
 class TestSignals:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_cancels_the_command(self, number: signal.Signals) -> None:
@@ -176,6 +190,28 @@ class TestSignals:
             run(command())
         assert cleaned == [True]
         assert caught.value.status == 128 + number
+
+    def test_a_second_ctrl_c_is_no_traceback(self) -> None:
+        program = (
+            "import asyncio, os, signal\n"
+            "from cli.aio import run\n"
+            "async def command():\n"
+            "    here = asyncio.get_running_loop()\n"
+            "    here.call_later(0.05, os.kill, os.getpid(), signal.SIGINT)\n"
+            "    here.call_later(0.30, os.kill, os.getpid(), signal.SIGINT)\n"
+            "    try:\n"
+            "        await asyncio.sleep(30)\n"
+            "    finally:\n"
+            "        await asyncio.sleep(30)\n"
+            "try:\n"
+            "    run(command())\n"
+            "except KeyboardInterrupt:\n"
+            "    print('interrupted')\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=False, timeout=60
+        )
+        assert (done.stdout, done.stderr) == (b"interrupted\n", b"")
 
     def test_a_command_may_end_well_on_a_signal(self) -> None:
         async def command() -> int:
