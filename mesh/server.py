@@ -19,7 +19,7 @@ from mesh.auth.verifier import Verifier
 from mesh.interceptors.authentication import AuthenticationLayer
 from mesh.interceptors.authorisation import AuthorisationLayer
 from mesh.interceptors.base import Layer, LayeredInterceptor
-from mesh.interceptors.calls import CallsLayer
+from mesh.interceptors.calls import PersonLayer, RpcsLayer
 from mesh.interceptors.deadline import DeadlineLayer
 from mesh.interceptors.errors import ErrorLayer
 from mesh.interceptors.streams import OpenStreamsLayer, StreamsLayer
@@ -79,7 +79,7 @@ class MeshServer:
         self._names = [registration.service_name for registration in registrations]
         self._certificates: CertificateWatch | None = None
         self._health = health.aio.HealthServicer()
-        self._calls = CallsLayer(settings.max_concurrent_rpcs)
+        self._calls = RpcsLayer(calls=settings.max_concurrent_rpcs, streams=settings.max_streams)
         self._streams = StreamsLayer()
         cache_seconds = settings.auth_cache_seconds
         self._keys = Keys(
@@ -99,6 +99,7 @@ class MeshServer:
             self._streams,
             DeadlineLayer(),
             AuthenticationLayer(verifier),
+            PersonLayer(settings.max_calls_per_user),
             AuthorisationLayer(),
         ]
         self._interceptor = LayeredInterceptor(
@@ -115,8 +116,10 @@ class MeshServer:
         settings = self._settings
         server = grpc.aio.server(
             interceptors=[self._interceptor],
-            # A last resort; `CallsLayer` refuses earlier, with details.
-            maximum_concurrent_rpcs=2 * settings.max_concurrent_rpcs + _INFRASTRUCTURE_CALLS,
+            # A last resort; `RpcsLayer` refuses earlier, with details.
+            maximum_concurrent_rpcs=2 * settings.max_concurrent_rpcs
+            + settings.max_streams
+            + _INFRASTRUCTURE_CALLS,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),

@@ -61,6 +61,12 @@ class MeshSettings(AuthSettings, TlsSettings):
     max_concurrent_rpcs: Annotated[
         int, Field(ge=1, description="calls served at once before RESOURCE_EXHAUSTED")
     ] = 1000
+    max_streams: Annotated[
+        int, Field(ge=1, description="live streams served at once, apart from the calls")
+    ] = 1000
+    max_calls_per_user: Annotated[
+        int, Field(ge=1, description="calls and live streams that one person may have under way")
+    ] = 100
 
     @field_validator("listen")
     @classmethod

@@ -55,8 +55,19 @@ local function refuse(handle, reason)
   handle:respond({[":status"] = "401"}, "")
 end
 
+-- grpc's core resets a call whose binary header is not base64, and the reset would be counted
+-- against the replica.
+local function drop_what_is_not_base64(headers)
+  local broken = {}
+  for name, value in pairs(headers) do
+    if name:sub(-4) == "-bin" and value:find("[^%w+/=,]") then broken[#broken + 1] = name end
+  end
+  for _, name in ipairs(broken) do headers:remove(name) end
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
+  drop_what_is_not_base64(headers)
   local shown = headers:get("authorization")
   if not shown then return end
   local scheme, token = shown:match("^(%a+) (%S+)$")
