@@ -101,7 +101,7 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
     async def received(requests: AsyncIterator[Any], call: ServerCall) -> Any:
         if handler.request_streaming:
             return _stream_of_messages(requests, call)
-        return _message(await _only_message(requests), call)
+        return _message(await _only_message(call.context), call)
 
     async def unary(requests: AsyncIterator[Any], context: Any) -> Any:
         call = ServerCall(method, _text_metadata(context), context)
@@ -109,10 +109,7 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
         async def answer() -> Any:
             return await inner(await received(requests, call), context)
 
-        try:
-            return await _inside(layers, call, answer)
-        except grpc.aio.AbortError as error:
-            raise _bare(error)  # noqa: B904  # what it came by is to be forgotten
+        return await _inside(layers, call, answer)
 
     async def streaming(requests: AsyncIterator[Any], context: Any) -> None:
         call = ServerCall(method, _text_metadata(context), context)
@@ -132,10 +129,7 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
                 # What grpc raises from a write when nobody reads any more.
                 raise asyncio.CancelledError("the caller has gone") from error
 
-        try:
-            await _inside(layers, call, answer)
-        except grpc.aio.AbortError as error:
-            raise _bare(error)  # noqa: B904  # what it came by is to be forgotten
+        await _inside(layers, call, answer)
 
     # All as if requests were streams. On the wire it is the same; but grpc would wait for a single
     # message before it calls anybody, so that who sends none, and shows no token, would hold one of
@@ -146,7 +140,7 @@ def _wrap(handler: Any, method: str, layers: Sequence[Layer]) -> _Handler:
         else grpc.stream_unary_rpc_method_handler
     )
     return make(
-        streaming if handler.response_streaming else unary,
+        _forgetting(streaming if handler.response_streaming else unary),
         request_deserializer=_tolerant(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
@@ -157,22 +151,32 @@ async def _inside(
 ) -> ResultT:
     """Does some work inside layers, the first one outermost."""
     # Not in an AsyncExitStack: where a layer replaces an exception by another, the stack's frame
-    # and the traceback refer to each other, and keep what `_bare` lets go.
+    # and the traceback refer to each other, and keep what `_forgetting` lets go.
     if not layers:
         return await work()
     async with layers[0].around(call):
         return await _inside(layers[1:], call, work)
 
 
-def _bare(error: grpc.aio.AbortError) -> grpc.aio.AbortError:
-    """Returns an abort without what it came by.
+def _forgetting(
+    work: Callable[[AsyncIterator[Any], Any], Awaitable[Any]],
+) -> Callable[[AsyncIterator[Any], Any], Awaitable[Any]]:
+    """Lets an abort out without what it came by.
 
     grpc keeps it with the call, and by its traceback the call would keep itself and all local
     variables on the way, a request of many megabytes among them, until the garbage collector comes
     by. Not a context manager, since contextlib puts the traceback back.
     """
-    error.__context__ = error.__cause__ = None
-    return error.with_traceback(None)
+
+    async def forgetful(requests: AsyncIterator[Any], context: Any) -> Any:
+        try:
+            return await work(requests, context)
+        except grpc.aio.AbortError as error:
+            del requests  # this frame stays, and the iterator holds what it read last
+            error.__context__ = error.__cause__ = None
+            raise error.with_traceback(None)  # noqa: B904  # the cause is to be forgotten
+
+    return forgetful
 
 
 def _text_metadata(context: Any) -> dict[str, str]:
@@ -209,7 +213,7 @@ def _message(request: Any, call: ServerCall) -> Any:
     return request
 
 
-async def _only_message(requests: AsyncIterator[Any]) -> Any:
+async def _only_message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
     """Waits for the message of a request that is no stream.
 
     Raises:
@@ -218,11 +222,12 @@ async def _only_message(requests: AsyncIterator[Any]) -> Any:
     """
     try:
         async with asyncio.timeout(_MESSAGE_SECONDS):
-            return await anext(aiter(requests))
+            request = await context.read()  # the iterator would hold the message, too
     except TimeoutError:
         raise DeadlineExceeded(_MESSAGE_SECONDS) from None
-    except StopAsyncIteration:
-        raise InvalidArgument([FieldViolation("request", "has no message")]) from None
+    if request is grpc.aio.EOF:
+        raise InvalidArgument([FieldViolation("request", "has no message")])
+    return request
 
 
 async def _stream_of_messages(requests: AsyncIterator[Any], call: ServerCall) -> AsyncIterator[Any]:

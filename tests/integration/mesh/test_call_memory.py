@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from marquee.notify.v1 import notification_service_pb2 as notify_pb
 from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
@@ -17,10 +18,12 @@ from marquee.user.v1 import user_service_pb2_grpc as pb_grpc
 from mesh.errors import NotFound
 
 Serve = Callable[..., Awaitable[Any]]
+REQUEST_BYTES = 6 << 20
+CALLS = 24
 
 
 class Held:
-    """Stands for a request of many megabytes in a local variable of a handler."""
+    """What a handler keeps in a local variable."""
 
 
 @pytest.fixture
@@ -81,3 +84,23 @@ async def test_what_a_handler_held_is_let_go(
 
         await eventually(all_gone, within=10)
     assert len(alive) == 3
+
+
+async def test_the_requests_of_refused_calls_are_let_go(
+    serve: Serve, behaviour: Any, no_collector: None
+) -> None:
+    async def refuse(request: Any, context: Any) -> None:
+        raise NotFound("user", "u1")
+
+    behaviour.unary = refuse
+    running = await serve()
+    request = pb.CreateUserRequest()
+    request.user.id = "a" * REQUEST_BYTES
+    held = []
+    async with running.channel() as channel:
+        for _ in range(CALLS):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await pb_grpc.UserServiceStub(channel).CreateUser(request)
+            held.append(psutil.Process().memory_info().rss)
+    # The first calls also grow what is used again and again.
+    assert held[-1] - held[CALLS // 4] < CALLS // 4 * REQUEST_BYTES
