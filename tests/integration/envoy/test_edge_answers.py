@@ -8,6 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 from marquee_envoy.config import Endpoint
 from support.edge_forms import FORMS
+from support.edge_replicas import until
 from support.tokens import bearer
 
 GET_USER = "/marquee.user.v1.UserService/GetUser"
@@ -43,6 +44,11 @@ def ask(make_lasting_edge, edge, base_config, free_port):
     def ask(what: str, form: str):
         if what in edges and what not in started:
             started[what] = edges[what]()
+            if what == "overload":  # which it looks at a few times a second
+                path, small = GET_USER.removeprefix("/"), '{"userId": "ada"}'
+                until(
+                    lambda: started[what].post(path, small).status_code == 503, 20, "not overloaded"
+                )
         target = started.get(what, edge)
         token = target.issuer.mint(f"{what}-{form}".replace(" ", "-"))
         call = FORMS[form]

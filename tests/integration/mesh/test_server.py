@@ -15,6 +15,7 @@ from marquee.notify.v1 import notification_service_pb2 as notify_pb
 from marquee.notify.v1 import notification_service_pb2_grpc as notify_grpc
 from marquee.user.v1 import user_service_pb2 as pb
 from marquee.user.v1 import user_service_pb2_grpc as pb_grpc
+from support.tokens import bearer
 
 from mesh import contracts
 
@@ -101,6 +102,15 @@ class TestReflection:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await services_of(running.address)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_metadata_that_the_edge_lets_through_are_taken_every_time(serve: Serve) -> None:
+    running = await serve()
+    async with running.channel() as channel:
+        users = pb_grpc.UserServiceStub(channel)
+        metadata = [*bearer(running.issuer.mint()), ("x-long", "x" * 12_000)]
+        for _ in range(40):
+            await users.GetUser(GET, metadata=metadata, timeout=20)
 
 
 async def test_a_second_server_on_the_port_says_so(serve: Serve) -> None:

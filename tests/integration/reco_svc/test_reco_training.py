@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import Any
 
@@ -56,11 +57,12 @@ async def end_of(reco: Any, version: str) -> tuple[pb.Model, list[float]]:
 
 
 def processes() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if "reco_svc.training.job" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "reco_svc.training.job" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def test_a_model_learns_the_tastes_and_serves(
