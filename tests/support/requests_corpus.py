@@ -54,7 +54,7 @@ def oversized(largest: int) -> list[Case]:
     cases = []
     crowded = set()
     for rpc in rpcs():
-        for name, body in wire.crowds(rpc.input, largest // 2):
+        for name, body in wire.crowds(rpc.input, largest // 4):
             if name not in crowded:
                 crowded.add(name)
                 cases.append(_timed(Case(rpc, f"large {name}", body, STRAIGHT), 0))

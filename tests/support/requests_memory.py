@@ -16,9 +16,9 @@ def resident(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 async def settled(
-    pids: Mapping[str, int], limits: Mapping[str, float], *, within: float
+    pids: Mapping[str, int], before: Mapping[str, float], growth: float, *, within: float
 ) -> dict[str, float]:
-    """Waits until no process holds more than its limit, or the time is up.
+    """Waits until no process holds more than before and some growth, or the time is up.
 
     Returns:
         What each holds in the end, in MiB.
@@ -26,7 +26,7 @@ async def settled(
     held = resident(pids)
     try:
         async with asyncio.timeout(within):
-            while any(held[name] > limits[name] for name in pids):
+            while any(held[name] > before[name] + growth for name in pids):
                 await asyncio.sleep(0.5)
                 held = resident(pids)
     except TimeoutError:

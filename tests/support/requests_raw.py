@@ -114,7 +114,7 @@ async def call(
             connection.send_headers(1, _headers(rpc, oddity, address, authorization))
             writer.write(connection.data_to_send())
             body = frame(message) if oddity.body is None else oddity.body
-            return await _exchange(reader, writer, connection, body, oddity)
+            return await _exchange(reader, writer, connection, body, oddity, lasts=rpc.lasts)
     except TimeoutError:
         return Answer(SILENT)
     except (OSError, asyncio.IncompleteReadError):
@@ -236,6 +236,8 @@ async def _exchange(
     connection: h2.connection.H2Connection,
     body: bytes,
     oddity: Oddity,
+    *,
+    lasts: bool,
 ) -> Answer:
     headers: dict[bytes, bytes] = {}
     unsent = body
@@ -269,6 +271,8 @@ async def _exchange(
             if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
                 headers |= {bytes(name): bytes(value) for name, value in event.headers}
             elif isinstance(event, h2.events.DataReceived):
+                if lasts:
+                    return _answer(headers, Answer(CLOSED, message="the first of a stream"))
                 connection.acknowledge_received_data(event.flow_controlled_length, 1)
             elif isinstance(event, h2.events.StreamEnded):
                 return _answer(headers, Answer(CLOSED))
@@ -451,20 +455,19 @@ _CORE_WORDS: Final = (
 _IN_ORDER: Final = ("0", "5", "6", "9")
 
 
-def problem(answer: Answer, oddity: Oddity, rpc: Rpc, *, straight: bool) -> str:
+def problem(answer: Answer, oddity: Oddity, rpc: Rpc) -> str:
     """What is wrong with an answer; empty when nothing is.
 
     Args:
         answer: What came back.
         oddity: What was sent.
         rpc: To whom.
-        straight: Whether it went past the edge.
     """
     if oddity.name == "in order":
-        fine = answer.grpc_status in _IN_ORDER or (rpc.lasts and answer.status == SILENT)
+        fine = answer.grpc_status in _IN_ORDER or (rpc.lasts and answer.status == "200")
         return "" if fine else "refuses a call in order"
     if answer.status == SILENT:
-        return "" if oddity.may_wait or rpc.lasts else "does not answer"
+        return "" if oddity.may_wait else "does not answer"
     if answer.grpc_status in ("2", "13", "15"):
         return "" if any(word in answer.message for word in _CORE_WORDS) else "answers INTERNAL"
     if answer.grpc_status == "14" or answer.status in ("500", "502", "503"):

@@ -64,12 +64,20 @@ def _counts(codes: Iterable[str]) -> str:
     return " ".join(f"{code}:{count}" for code, count in sorted(Counter(codes).items()))
 
 
-def memory_table(before: Mapping[str, float], after: Mapping[str, float], bound: float) -> Table:
-    """What each process held in MiB, and by how much it may have grown."""
-    table = Table(title=f"Resident memory in MiB; it may grow by {bound:g}")
-    for column in ("process", "before", "after", "grown"):
-        table.add_column(column, justify="left" if column == "process" else "right")
-    for name, held in before.items():
-        now = after[name]
-        table.add_row(name, f"{held:.0f}", f"{now:.0f}", f"{now - held:+.0f}")
+def memory_table(memory: Sequence[Mapping[str, float]], growth: float, large: float) -> Table:
+    """What each process held in MiB, and by how much it may have grown.
+
+    Args:
+        memory: Warm, after the corpus, after a round of large messages, after another one.
+        growth: The bound between the first two.
+        large: The bound between the last two.
+    """
+    table = Table(title="Resident memory in MiB")
+    columns = ("warm", f"after the corpus (at most +{growth:g})")
+    columns += ("after large messages", f"and again (at most +{large:g})")
+    table.add_column("process")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name in memory[0]:
+        table.add_row(name, *(f"{held[name]:.0f}" for held in memory))
     return table
