@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from io import StringIO
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,6 +12,7 @@ from rich.console import Console
 from support.requests_stack import security_mesh  # noqa: F401  # a fixture
 from support.requests_tables import pytest_terminal_summary  # noqa: F401  # a hook
 from support.running import RunningMesh
+from xdist.scheduler import LoadScopeScheduling
 
 from cli.address import edge_of
 from cli.commands.load import load_dataset
@@ -23,6 +25,30 @@ from devstack.ports import Ports
 from devstack.stack import Stack
 
 SEED = 0
+
+
+# Files whose tests share a stack, which takes long to fill. By name, since pytest 9.2 does not take
+# up the groups that xdist's own marks make (pytest-xdist 3.8).
+STACKS = {
+    "test_edge_calls.py": "running",
+    "test_quality.py": "running",
+    "test_survival.py": "running",
+    "test_trace.py": "running",
+    "test_access_matrix.py": "security_mesh",
+    "test_fuzz.py": "security_mesh",
+}
+
+
+class _ByStack(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].rpartition("/")[2]
+        return STACKS.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Gives the tests of one stack to one worker."""
+    return _ByStack(config, log)
 
 
 @pytest.fixture(scope="session")

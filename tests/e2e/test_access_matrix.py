@@ -18,7 +18,6 @@ from support.requests_tables import show
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("security"),
     pytest.mark.timeout(300),
 ]
 

@@ -15,7 +15,6 @@ from support.running import RunningMesh
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("mesh"),
     pytest.mark.timeout(400),  # the first test waits for the import
 ]
 

@@ -28,7 +28,6 @@ from devstack.components import ENVOY, SERVICES
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("security"),
     pytest.mark.timeout(900),  # the first test waits for the whole corpus
 ]
 

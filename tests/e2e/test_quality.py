@@ -9,7 +9,6 @@ from cli.evaluation import measure_served
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("mesh"),
     pytest.mark.timeout(400),  # the first test waits for the import
 ]
 

@@ -38,7 +38,6 @@ from mesh.telemetry.rpc import DEADLINE_ATTRIBUTE
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("resilience"),
     pytest.mark.timeout(240),  # the first test waits for the stack
 ]
 

@@ -16,7 +16,6 @@ from mesh.ids import new_id
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("mesh"),
     pytest.mark.timeout(400),  # the first test waits for the import
 ]
 

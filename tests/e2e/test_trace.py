@@ -12,7 +12,6 @@ from mesh.kafka import topics
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("mesh"),
     pytest.mark.timeout(400),  # the first test waits for the import
 ]
 

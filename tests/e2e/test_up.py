@@ -21,8 +21,6 @@ from marquee.user.v1.user_service_pb2_grpc import UserServiceStub
 
 from devstack.ports import Ports
 
-pytestmark = pytest.mark.xdist_group("up")
-
 READY = "Ctrl-C takes everything down."
 START_S = 90.0
 STOP_S = 40.0
