@@ -13,7 +13,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from mesh import contracts
-from mesh.auth.peer_tokens import TokenSource
+from mesh.auth.peer_tokens import ClientCredentials, TokenSource
 from mesh.deadline import remaining_seconds
 from mesh.errors import DeadlineExceeded, MeshError
 from mesh.loopback import is_loopback
@@ -124,7 +124,12 @@ class _Calls:
             self._duration.record(time.perf_counter() - begin, {**attributes, **outcome})
 
         async def end_with(call: Any) -> None:
-            end(code_name(await call.code()))
+            code = await call.code()
+            if code is grpc.StatusCode.UNAUTHENTICATED and isinstance(
+                self._token_source, ClientCredentials
+            ):
+                self._token_source.give_up()
+            end(code_name(code))
 
         def on_done(call: Any) -> None:
             ending = asyncio.ensure_future(end_with(call))

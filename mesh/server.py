@@ -123,8 +123,8 @@ class MeshServer:
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),
-                # What the edge lets through, 16 KiB, and what it adds. Between grpc's own limits, 8 and
-                # 16 KiB, it refuses at random.
+                # What the edge lets through, 16 KiB, and what it adds. Between the limits that grpc
+                # has by itself, 8 and 16 KiB, it refuses at random.
                 ("grpc.max_metadata_size", 32 * 1024),
                 ("grpc.absolute_max_metadata_size", 32 * 1024),
                 # Two servers on one port would share its connections unnoticed.

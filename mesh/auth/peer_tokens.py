@@ -30,6 +30,7 @@ Raises a `mesh.errors.MeshError` if it has none; the call then fails without bei
 _ANSWER_SECONDS: Final = 5.0
 _ANSWER_BYTES: Final = 64 * 1024
 _RETRY_SECONDS: Final = 1.0
+_GIVEN_UP_AGAIN_SECONDS: Final = 5.0
 _SHORTEST_SECONDS: Final = 1.0
 _RENEWED_AFTER: Final = 0.75
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")  # RFC 6750's b64token
@@ -107,6 +108,7 @@ class ClientCredentials:
         self._renew_at = 0.0
         self._ends_at = 0.0
         self._retry_at = 0.0
+        self._give_up_at = 0.0
         self._failure: BaseException | None = None
         self._fetching: asyncio.Task[str] | None = None
 
@@ -129,6 +131,17 @@ class ClientCredentials:
             return await asyncio.shield(self._fetching)
         assert self._failure is not None
         raise self._failure.with_traceback(None)
+
+    def give_up(self) -> None:
+        """Asks for another token before the next call, since a peer refused this one.
+
+        Its key may have been withdrawn. A second time only after `_GIVEN_UP_AGAIN_SECONDS`: what a
+        peer always refuses must not make every call ask.
+        """
+        now = time.monotonic()
+        if now >= self._give_up_at:
+            self._give_up_at = now + _GIVEN_UP_AGAIN_SECONDS
+            self._renew_at = self._ends_at = 0.0
 
     def _fetched(self, fetching: asyncio.Task[str]) -> None:
         self._fetching = None

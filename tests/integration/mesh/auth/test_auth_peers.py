@@ -43,6 +43,7 @@ class Endpoint:
     Attributes:
         seconds: How long its tokens are good for; what it says of it, too.
         trouble: Answered instead of a token.
+        audience: Whom its tokens are for; empty: the mesh.
         count: How many tokens it gave.
     """
 
@@ -52,6 +53,7 @@ class Endpoint:
         self.seconds: float | None = 3600.0
         self.trouble: Answer | None = None
         self.delay = 0.0
+        self.audience = ""
         self.count = 0
 
     def answer(self, request: Request) -> Answer:
@@ -63,7 +65,9 @@ class Endpoint:
         assert request.form == {"grant_type": "client_credentials"}
         self.count += 1
         said = {} if self.seconds is None else {"expires_in": self.seconds}
-        answer = {"access_token": self._issuer.mint("service:user"), "token_type": "bearer"}
+        claims = {"aud": self.audience} if self.audience else {}
+        token = self._issuer.mint("service:user", **claims)
+        answer = {"access_token": token, "token_type": "bearer"}
         return Answer(json={**answer, **said}, delay=self.delay)
 
 
@@ -268,6 +272,38 @@ class TestChannels:
             own = bearer(issuer.mint("ada"))
             await pb_grpc.UserServiceStub(channel).GetUser(GET, metadata=own)
         assert [caller.subject for caller in behaviour.seen] == ["ada"]
+
+    async def test_a_token_that_a_peer_refuses_is_given_up(
+        self, running: Any, source: ClientCredentials, endpoint: Endpoint, eventually: Any
+    ) -> None:
+        endpoint.audience = "somebody else"
+        async with open_channel(running.address, token_source=source) as channel:
+            users = pb_grpc.UserServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await users.GetUser(GET)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            endpoint.audience = ""
+
+            async def taken() -> bool:
+                try:
+                    await users.GetUser(GET)
+                except grpc.aio.AioRpcError:
+                    return False
+                return True
+
+            await eventually(taken)
+        assert endpoint.count == 2
+
+    async def test_a_token_that_is_always_refused_makes_few_requests(
+        self, running: Any, source: ClientCredentials, endpoint: Endpoint
+    ) -> None:
+        endpoint.audience = "somebody else"
+        async with open_channel(running.address, token_source=source) as channel:
+            users = pb_grpc.UserServiceStub(channel)
+            for _ in range(30):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await users.GetUser(GET)
+        assert 1 <= endpoint.count <= 3
 
     async def test_a_file_is_followed(
         self, running: Any, tmp_path: Path, issuer: Issuer, behaviour: Any
