@@ -65,8 +65,8 @@ class Case:
 
     def __str__(self) -> str:
         content = self.body.content if isinstance(self.body, JsonBody) else self.body
-        shown = base64.b64encode(content[:600]).decode()
-        more = f"… ({len(content)} bytes)" if len(content) > 600 else ""
+        shown = base64.b64encode(content[:2000]).decode()
+        more = f"… ({len(content)} bytes)" if len(content) > 2000 else ""
         return f"{self.way} {self.rpc.path} [{self.name}] base64:{shown}{more}"
 
 
