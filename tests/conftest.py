@@ -12,7 +12,6 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from support.groups import pytest_xdist_make_scheduler  # noqa: F401  # a hook
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("marquee", deadline=None, suppress_health_check=[HealthCheck.too_slow])
