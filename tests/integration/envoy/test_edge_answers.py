@@ -63,7 +63,10 @@ def ask(make_lasting_edge, edge, base_config, free_port):
                 target.address, "/marquee.user.v1.UserService%2FGetUser", b"", bearer(token)
             )
         if what == "deadline":
-            return call(target.address, GET_USER, SLOW[form], bearer(token))
+            # grpc's core at the service, which knows the deadline too, may be faster by a hair, and
+            # gives no details; not time and again.
+            answers = (call(target.address, GET_USER, SLOW[form], bearer(token)) for _ in range(5))
+            return next((answer for answer in answers if answer.reason), None)
         if what == "budget":
             for _ in range(40):
                 answer = call(target.address, UPDATE_USER, b"", bearer(token))
