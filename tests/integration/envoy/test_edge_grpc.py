@@ -234,8 +234,8 @@ async def test_spans_tell_what_happened_and_not_who_asked(make_edge, calls, issu
 def test_the_access_log_tells_what_happened_and_not_who_asked(dial, make_edge):
     # Nobody listens for the traces: that must not matter to calls.
     edge = make_edge(otlp=Endpoint("127.0.0.1", Ports.free().otlp))
-    edge.post("marquee.user.v1.UserService/GetUser?token=secret", '{"userId": "ada"}')
-    edge.post("marquee.user.v1.UserService/GetUser", '{"userId": "ada"}', cookie="secret")
+    edge.post("marquee.user.v1.UserService/GetUser?token=secret", '{"userId": "somebody"}')
+    edge.post("marquee.user.v1.UserService/GetUser", '{"userId": "somebody"}', cookie="secret")
     with dial(edge) as opened, pytest.raises(grpc.RpcError):
         user_grpc.UserServiceStub(opened).GetUser(user_pb.GetUserRequest())
 
@@ -254,4 +254,4 @@ def test_the_access_log_tells_what_happened_and_not_who_asked(dial, make_edge):
     assert "grpc_status" not in refused
     assert "grpc_status" not in served
     assert "secret" not in text
-    assert "ada" not in text
+    assert "somebody" not in text
