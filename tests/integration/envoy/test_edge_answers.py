@@ -64,9 +64,12 @@ def ask(make_lasting_edge, edge, base_config, free_port):
             )
         if what == "deadline":
             # grpc's core at the service, which knows the deadline too, may be faster by a hair, and
-            # gives no details; not time and again.
-            answers = (call(target.address, GET_USER, SLOW[form], bearer(token)) for _ in range(5))
-            return next((answer for answer in answers if answer.reason), None)
+            # gives no details; not time and again, and never with another code.
+            for _ in range(5):
+                answer = call(target.address, GET_USER, SLOW[form], bearer(token))
+                if answer.reason or answer.code != 4:
+                    break
+            return answer
         if what == "budget":
             for _ in range(40):
                 answer = call(target.address, UPDATE_USER, b"", bearer(token))

@@ -54,13 +54,27 @@ class MemoryNotifications:
     async def page(
         self, user_id: str, *, before: int | None, limit: int, unread_only: bool
     ) -> list[Notification]:
-        raise NotImplementedError
+        found = [
+            row
+            for row in reversed(self.rows)
+            if row.user_id == user_id
+            and (before is None or row.sequence < before)
+            and not (unread_only and row.read_time)
+        ]
+        return found[:limit]
 
     async def unread(self, user_id: str) -> int:
-        raise NotImplementedError
+        return sum(row.user_id == user_id and row.read_time is None for row in self.rows)
 
     async def mark_read(self, user_id: str, ids: Collection[str], moment: datetime) -> int:
-        raise NotImplementedError
+        before = await self.unread(user_id)
+        self.rows = [
+            replace(row, read_time=row.read_time or moment)
+            if row.user_id == user_id and row.id in ids
+            else row
+            for row in self.rows
+        ]
+        return before - await self.unread(user_id)
 
     async def last_sequence(self, user_id: str) -> int:
         return max((row.sequence for row in self.rows if row.user_id == user_id), default=0)
